@@ -1,0 +1,40 @@
+"""What a stage shows while it runs: progress, one summary line, and errors without a traceback."""
+
+import sys
+import time
+from collections.abc import Callable
+
+from tqdm import tqdm
+
+
+class UserError(Exception):
+    """Something the user can mend: the message names the file or key and says what to do."""
+
+
+class _Lines:
+    """A stream for tqdm that turns its carriage returns into plain lines, for logs and CI."""
+
+    def write(self, text: str) -> None:
+        if text.strip():
+            sys.stderr.write(text.strip() + "\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def progress(total: int, what: str, unit: str = "img") -> tqdm:
+    """A tqdm bar with rate and time left; one plain line every 10 s where stderr is no terminal."""
+    if sys.stderr.isatty():
+        return tqdm(total=total, desc=what, unit=unit, dynamic_ncols=True, leave=False)
+    return tqdm(total=total, desc=what, unit=unit, file=_Lines(), ascii=True, ncols=80,
+                mininterval=10, maxinterval=10, delay=10, leave=False)
+
+
+def run(stage: str, main: Callable[[], str]) -> None:
+    """Run a stage's `main`, print the summary line it returns, and end with a clear message on a user's error."""
+    started = time.perf_counter()
+    try:
+        summary = main()
+    except UserError as error:
+        sys.exit(f"{stage}: {error}")
+    print(f"{stage}: {summary} ({time.perf_counter() - started:.1f} s)", flush=True)

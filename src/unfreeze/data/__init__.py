@@ -1,0 +1,1 @@
+"""From an archive to arrays: extraction, decoding, labels, splits."""

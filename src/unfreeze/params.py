@@ -1,0 +1,143 @@
+"""Reads params.yaml: the whole file is checked before a stage works, a stage gets only what it declared.
+
+Each section's model stands beside the code it drives. `SECTIONS` names them as text and they are imported
+only to check the file, so that an edit to one stage's module does not make the other stages depend on it.
+"""
+
+import importlib
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from unfreeze.console import UserError
+from unfreeze.paths import PARAMS, PIPELINE
+
+SECTIONS = {
+    "seed": "unfreeze.params:Seed",
+    "extract": "unfreeze.data.archive:ExtractParams",
+    "decode": "unfreeze.data.images:DecodeParams",
+    "split": "unfreeze.data.split:SplitParams",
+    "model": "unfreeze.model.backbone:ModelParams",
+    "head": "unfreeze.model.head:HeadParams",
+    "augment": "unfreeze.train.augment:AugmentParams",
+    "find_lr": "unfreeze.train.lr_finder:FindLrParams",
+    "train_head": "unfreeze.train.schedule:TrainHeadParams",
+    "finetune": "unfreeze.train.schedule:FinetuneParams",
+    "tta": "unfreeze.evaluate.tta:TtaParams",
+    "report": "unfreeze.report.galleries:ReportParams",
+    "runtime": "unfreeze.runtime:RuntimeParams",
+}
+
+
+def _number(value: object) -> object:
+    """YAML 1.1 reads `1e-3` as text, DVC reads it as a number: take both."""
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
+        return float(value)
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys, missing keys and wrong types are errors; there are no defaults."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    def check_with(self, params: SimpleNamespace) -> None:
+        """Raise ValueError("key.path: what is wrong") if this section does not fit the others."""
+
+
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+"""The type of `seed`: everything random derives from it."""
+
+
+def load(stage: str, **sections: type) -> SimpleNamespace:
+    """The params that `stage` declared in dvc.yaml, each section as its model.
+
+    `load("split", split=SplitParams, seed=Seed).split.valid`. The whole of params.yaml is checked first.
+    A section declared key by key (`train_head.batch_size`) is handed out with these keys alone.
+
+    Raises:
+        UserError: naming the key, the value found and what is allowed.
+    """
+    content = check(PARAMS)
+    declared = read_yaml(PIPELINE)["stages"][stage].get("params", [])
+    loaded = {}
+    for name, model in sections.items():
+        keys = {path.split(".", 1)[1] for path in declared if path.startswith(f"{name}.")}
+        if name not in declared and not keys:
+            raise UserError(f"{PIPELINE}: stage {stage} reads `{name}` but does not declare it under params")
+        value = content[name] if name in declared else {k: v for k, v in content[name].items() if k in keys}
+        loaded[name] = _validate(name, model, value)
+    return SimpleNamespace(**loaded)
+
+
+def check(path: Path) -> dict[str, Any]:
+    """Check every section of a params file, alone and against the others; return its plain content."""
+    content = read_yaml(path)
+    for name in content.keys() - SECTIONS.keys():
+        raise UserError(f"{path}: {name} is unknown{_closest(name, SECTIONS)}; sections: {', '.join(SECTIONS)}")
+    for name in SECTIONS:
+        if name not in content:
+            raise UserError(f"{path}: {name} is missing; add it (the params.yaml of the sample shows all sections)")
+    params = SimpleNamespace(**{
+        name: _validate(name, _resolve(target), content[name]) for name, target in SECTIONS.items()
+    })
+    for section in vars(params).values():
+        if isinstance(section, Section):
+            try:
+                section.check_with(params)
+            except ValueError as error:
+                raise UserError(f"{path}: {error}") from None
+    return content
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is not here: run from the project's root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold sections such as `extract:`, not {type(content).__name__}")
+    return content
+
+
+def _resolve(target: str) -> type:
+    module, name = target.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _validate(name: str, model: type, value: object) -> Any:
+    try:
+        return TypeAdapter(model).validate_python(value)
+    except ValidationError as error:
+        raise UserError(f"{PARAMS}: " + "; ".join(_explain(name, model, e) for e in error.errors())) from None
+
+
+def _explain(section: str, model: type, error: Any) -> str:
+    known = list(getattr(model, "model_fields", {}))
+    # pydantic appends the branch of a union to the location: only field names and list positions are keys.
+    path = [str(part) for i, part in enumerate(error["loc"]) if i == 0 or isinstance(part, int)]
+    key = ".".join([section, *path])
+    if error["type"] == "extra_forbidden":
+        last = str(error["loc"][-1])
+        return (f"{key} = {error['input']!r} is unknown{_closest(last, known)}; "
+                f"{section} takes: {', '.join(known)}")
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{key} = {error['input']!r}: {message}"
+
+
+def _closest(name: str, known: Any) -> str:
+    match = get_close_matches(name, list(known), n=1)
+    return f" (did you mean {match[0]}?)" if match else ""

@@ -1,0 +1,28 @@
+"""Where the pipeline keeps its files, relative to the project's root."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+PIPELINE = Path("dvc.yaml")
+
+EXTRACTED_TAR = Path("data/extracted.tar")
+EXTRACTED_CSV = Path("data/extracted.csv")
+
+PIXELS = Path("data/images/pixels.npy")
+IMAGES_CSV = Path("data/images/images.csv")
+REJECTED_CSV = Path("data/images/rejected.csv")
+
+SPLIT_CSV = Path("data/split.csv")
+DUPLICATES_CSV = Path("data/duplicates.csv")
+
+FEATURES = Path("data/features/plain.npy")
+
+FIND_LR = Path("results/find_lr")
+TRAIN_HEAD = Path("results/train_head")
+FINETUNE = Path("results/finetune")
+EVALUATE = Path("results/evaluate")
+REPORT_HTML = Path("results/report/index.html")
+
+HEAD = Path("models/head.safetensors")
+MODEL = Path("models/model.safetensors")
+BEST_MODEL = Path("models/best.safetensors")

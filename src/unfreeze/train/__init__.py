@@ -1,0 +1,1 @@
+"""Training: schedules, the learning-rate finder, augmentation and the loop."""
