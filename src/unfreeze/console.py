@@ -26,8 +26,18 @@ def progress(total: int, what: str, unit: str = "img") -> tqdm:
     """A tqdm bar with rate and time left; one plain line every 10 s where stderr is no terminal."""
     if sys.stderr.isatty():
         return tqdm(total=total, desc=what, unit=unit, dynamic_ncols=True, leave=False)
-    return tqdm(total=total, desc=what, unit=unit, file=_Lines(), ascii=True, ncols=80,
-                mininterval=10, maxinterval=10, delay=10, leave=False)
+    return tqdm(
+        total=total,
+        desc=what,
+        unit=unit,
+        file=_Lines(),
+        ascii=True,
+        ncols=80,
+        mininterval=10,
+        maxinterval=10,
+        delay=10,
+        leave=False,
+    )
 
 
 def run(stage: str, main: Callable[[], str]) -> None:

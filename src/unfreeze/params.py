@@ -82,13 +82,17 @@ def check(path: Path) -> dict[str, Any]:
     """Check every section of a params file, alone and against the others; return its plain content."""
     content = read_yaml(path)
     for name in content.keys() - SECTIONS.keys():
-        raise UserError(f"{path}: {name} is unknown{_closest(name, SECTIONS)}; sections: {', '.join(SECTIONS)}")
+        raise UserError(
+            f"{path}: {name} is unknown{_closest(name, SECTIONS)}; sections: {', '.join(SECTIONS)}"
+        )
     for name in SECTIONS:
         if name not in content:
-            raise UserError(f"{path}: {name} is missing; add it (the params.yaml of the sample shows all sections)")
-    params = SimpleNamespace(**{
-        name: _validate(name, _resolve(target), content[name]) for name, target in SECTIONS.items()
-    })
+            raise UserError(
+                f"{path}: {name} is missing; add it (the params.yaml of the sample shows all sections)"
+            )
+    params = SimpleNamespace(
+        **{name: _validate(name, _resolve(target), content[name]) for name, target in SECTIONS.items()}
+    )
     for section in vars(params).values():
         if isinstance(section, Section):
             try:
@@ -130,8 +134,10 @@ def _explain(section: str, model: type, error: Any) -> str:
     key = ".".join([section, *path])
     if error["type"] == "extra_forbidden":
         last = str(error["loc"][-1])
-        return (f"{key} = {error['input']!r} is unknown{_closest(last, known)}; "
-                f"{section} takes: {', '.join(known)}")
+        return (
+            f"{key} = {error['input']!r} is unknown{_closest(last, known)}; "
+            f"{section} takes: {', '.join(known)}"
+        )
     if error["type"] == "missing":
         return f"{key} is missing"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")

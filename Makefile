@@ -1,0 +1,55 @@
+# Two commands do everything: `make run` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3 || echo python3)
+VENV := .venv
+# Stages say `python`: the one of the environment comes first.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+INSTALLED := $(VENV)/installed
+NEEDED_GB := 8
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint sample lock clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## Make .venv and install what requirements.lock pins
+
+run: setup ## Run the pipeline, print the metrics and where the report is
+	@dvc repro
+	@echo; dvc metrics show
+	@echo; echo "Report: $(CURDIR)/results/report/index.html"
+
+test: setup ## Check the style and run all tests
+	@ruff check . && ruff format --check -q .
+	@pytest $(ARGS)
+
+lint: setup ## Check the style, and mend what can be mended
+	@ruff check --fix . ; ruff format .
+
+sample: setup ## Write the sample archive data/raw/digits.7z again
+	@python -m unfreeze.data.sample --force
+
+lock: ## Pin the newest versions within pyproject.toml's ranges (needs uv)
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links --upgrade -o requirements.lock
+
+clean: ## Remove what the pipeline made (the cache in .dvc/cache stays)
+	rm -rf data/images data/features data/*.* models results/*/
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@command -v $(PYTHON) > /dev/null || \
+	  { echo "unfreeze needs Python 3.11 or newer, and there is none on the PATH."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "unfreeze needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Set PYTHON=/path/to/python3.11."; exit 1; }
+	@free=$$(df -Pk . | awk 'NR == 2 {print int($$4 / 1048576)}'); [ "$$free" -ge $(NEEDED_GB) ] || \
+	  { echo "Installing needs $(NEEDED_GB) GB of disk space; $(CURDIR) has $$free GB free."; exit 1; }
+	@[ -x $(VENV)/bin/python ] || $(PYTHON) -m venv $(VENV) || \
+	  { echo "$(PYTHON) cannot make virtual environments: install its venv module (Debian: python3-venv)."; exit 1; }
+	@echo "Installing into $(VENV) (once, a minute or two) ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock \
+	  2> $(VENV)/install.log || { tail -3 $(VENV)/install.log; \
+	  echo "Installing failed: is the network there, and the disk not full? All of pip's messages: $(VENV)/install.log"; exit 1; }
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . \
+	  2>> $(VENV)/install.log || { tail -3 $(VENV)/install.log; exit 1; }
+	@touch $@

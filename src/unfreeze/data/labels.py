@@ -1,0 +1,104 @@
+"""Labels and given splits, read from where an image lies."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unfreeze.console import UserError
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "val": "valid",
+    "validation": "valid",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True)
+class Label:
+    """What an image's path says: its class ("" for an unlabelled test image) and its given split, if any."""
+
+    label: str
+    split: str | None
+
+
+def from_folders(images: Sequence[str], folders: Sequence[str] = ()) -> tuple[list[Label], set[str]]:
+    """The label of each image from its folders, and the classes for which there is no image.
+
+    Folders that all images share are passed over. What follows is either a class folder, or a split folder
+    (train | valid, val, validation | test, in any case) and then a class folder; deeper folders do not count.
+    Images directly under `test/` are unlabelled, and so are all test images if no folder there is a class.
+
+    Args:
+        images: paths of the images.
+        folders: further folders ("a/b/") that exist and hold no usable image.
+
+    Raises:
+        UserError: an image without a label, a split beside class folders, a class that training lacks.
+    """
+    depth = _shared_depth([path.split("/")[:-1] for path in images])
+    shared = images[0].split("/")[:depth] if images else []
+    labels = [_label(path, depth) for path in images]
+    given = any(label.split for label in labels)
+    if given:
+        _refuse(
+            "lie beside the split folders (train, valid, test) and not in one",
+            [path for path, label in zip(images, labels, strict=True) if label.split is None],
+        )
+    _refuse(
+        "have no class folder",
+        [
+            path
+            for path, label in zip(images, labels, strict=True)
+            if not label.label and label.split != "test"
+        ],
+    )
+    empty = {
+        label.label
+        for label in (_label(path, depth) for path in folders if path.split("/")[:depth] == shared)
+        if label.label and label.split != "test" and bool(label.split) == given
+    }
+    if not given:
+        return labels, empty - {label.label for label in labels}
+
+    classes = {label.label for label in labels if label.split == "train"} | empty
+    if not classes.intersection(label.label for label in labels if label.split == "test"):
+        labels = [label if label.split != "test" else Label("", "test") for label in labels]
+    for path, label in zip(images, labels, strict=True):
+        if label.label and label.label not in classes:
+            raise UserError(
+                f"{path}: class {label.label!r} is in {label.split} but not in train; train has {_few(classes)}"
+            )
+    return labels, empty - {label.label for label in labels}
+
+
+def _label(path: str, depth: int) -> Label:
+    parts = path.split("/")[depth:-1]
+    split = SPLIT_FOLDERS.get(parts[0].lower()) if parts else None
+    rest = parts[1:] if split else parts
+    return Label(rest[0] if rest else "", split)
+
+
+def _shared_depth(folders: Sequence[Sequence[str]]) -> int:
+    """How many leading folders all images share, stopping at a split folder."""
+    shared = 0
+    for level in zip(*folders, strict=False):
+        if len(set(level)) > 1 or level[0].lower() in SPLIT_FOLDERS:
+            break
+        shared += 1
+    return shared
+
+
+def _refuse(what: str, paths: Sequence[str]) -> None:
+    if paths:
+        raise UserError(
+            f"{len(paths)} images {what}: {_few(paths)}. Labels come from folders: "
+            "<class>/image, or train/<class>/image beside valid/ and test/"
+        )
+
+
+def _few(names: Sequence[str] | set[str]) -> str:
+    names = sorted(names)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

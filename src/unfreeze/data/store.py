@@ -1,0 +1,88 @@
+"""Arrays in `.npy` files: appended block by block, read as memory maps, never pickled."""
+
+import math
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from unfreeze.console import UserError
+from unfreeze.files import replacing
+
+
+class ArrayWriter:
+    """Writes a `.npy` array whose number of rows is known only at the end.
+
+    ```
+    with ArrayWriter(path, (64, 64, 3), np.uint8) as writer:
+        writer.append(block)  # uint8 [any number of rows, 64, 64, 3]
+    ```
+    The file appears at `path` when the block ends well, with the bytes that `np.save` would write; otherwise
+    nothing remains and an older file stays.
+
+    Attributes:
+        rows: the number of rows appended so far.
+    """
+
+    def __init__(self, path: Path, tail_shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        self.rows = 0
+        self._path = path
+        self._tail_shape = tuple(tail_shape)
+        self._dtype = np.dtype(dtype)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            temporary = stack.enter_context(replacing(self._path))
+            self._file = stack.enter_context(temporary.open("wb"))
+            self._write_header()
+            self._stack = stack.pop_all()
+        return self
+
+    def append(self, block: np.ndarray) -> None:
+        """Append rows: `[n, *tail_shape]` of exactly the writer's dtype, else ValueError."""
+        if block.shape[1:] != self._tail_shape or block.dtype != self._dtype:
+            raise ValueError(
+                f"rows of {self._dtype} {self._tail_shape} expected, not {block.dtype} {block.shape[1:]}"
+            )
+        self._file.write(np.ascontiguousarray(block))
+        self.rows += len(block)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._stack:
+            if error is not None:
+                raise error
+            self._file.seek(0)
+            self._write_header()
+
+    def _write_header(self) -> None:
+        # NumPy pads the header for 21 digits of rows, so the second one has the length of the first.
+        descr = np.lib.format.dtype_to_descr(self._dtype)
+        header = {"descr": descr, "fortran_order": False, "shape": (self.rows, *self._tail_shape)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def open_array(path: Path) -> np.ndarray:
+    """The array in a `.npy` file as a read-only memory map: nothing is read before it is used.
+
+    Raises:
+        UserError: the file is missing, is no `.npy`, holds Python objects, or is shorter or longer than its
+            header says.
+    """
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run dvc repro (or dvc pull)") from None
+    except Exception as error:  # a damaged header makes NumPy raise anything, even tokenize.TokenError
+        raise UserError(f"{path} is damaged ({error}); delete it and run dvc repro") from None
+    expected = array.offset + math.prod(array.shape) * array.itemsize
+    if path.stat().st_size != expected:
+        size = path.stat().st_size
+        raise UserError(
+            f"{path} is damaged ({size:,} bytes instead of {expected:,}); delete it and run dvc repro"
+        )
+    return array

@@ -1,0 +1,121 @@
+"""Metrics of a classifier, as pure functions of probabilities and true classes.
+
+Everywhere `probabilities` is float64 `[N, C]` with rows that sum to 1 and `targets` is int64 `[N]` in 0..C-1.
+Whatever is undefined (the recall of a class without images) is None and takes no part in a mean.
+"""
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support, roc_auc_score
+
+BINS = 15
+
+
+def scores(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float | int | None]:
+    """The numbers of one split: count, accuracy, top5 (with more than 5 classes), log_loss, roc_auc (for more
+    than two classes the mean of one against the rest), ece, and precision, recall and f1 averaged over classes."""
+    classes = probabilities.shape[1]
+    result: dict[str, float | int | None] = {
+        "count": len(targets),
+        "accuracy": float((probabilities.argmax(1) == targets).mean()),
+    }
+    if classes > 5:
+        result["top5"] = float((top_classes(probabilities, 5) == targets[:, None]).any(1).mean())
+    result["log_loss"] = float(log_loss(targets, probabilities, labels=range(classes)))
+    result["roc_auc"] = roc_auc(probabilities, targets)
+    result["ece"] = calibration_error(probabilities, targets)
+    table = per_class(probabilities, targets)
+    for name in ("precision", "recall", "f1"):
+        result[name] = _mean([row[name] for row in table])
+    return result
+
+
+def fold_scores(
+    probabilities: np.ndarray, targets: np.ndarray, folds: np.ndarray
+) -> dict[str, int | dict[str, float]]:
+    """Mean and standard deviation over folds of accuracy and log_loss; `folds` is int64 `[N]`, -1 is no fold."""
+    count = int(folds.max()) + 1
+    each = [scores(probabilities[folds == fold], targets[folds == fold]) for fold in range(count)]
+    return {
+        "folds": count,
+        **{
+            name: {
+                "mean": float(np.mean([fold[name] for fold in each])),
+                "std": float(np.std([fold[name] for fold in each], ddof=1)),
+            }
+            for name in ("accuracy", "log_loss")
+        },
+    }
+
+
+def top_classes(probabilities: np.ndarray, count: int) -> np.ndarray:
+    """The `count` most probable classes of each image, best first; of equals the first class."""
+    return np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+
+
+def roc_auc(probabilities: np.ndarray, targets: np.ndarray) -> float | None:
+    """Area under the ROC curve; for more than two classes the mean of one against the rest."""
+    classes = range(1, 2) if probabilities.shape[1] == 2 else range(probabilities.shape[1])
+    return _mean(
+        [
+            float(roc_auc_score(targets == c, probabilities[:, c]))
+            for c in classes
+            if 0 < np.count_nonzero(targets == c) < len(targets)
+        ]
+    )
+
+
+def reliability(probabilities: np.ndarray, targets: np.ndarray) -> list[dict[str, float | int]]:
+    """Mean confidence, accuracy and count of the images in each of 15 equal bins of confidence (empty ones left
+    out), confidence being the probability of the predicted class (Guo et al. 2017)."""
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == targets
+    which = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return [
+        {
+            "confidence": float(confidence[which == b].mean()),
+            "accuracy": float(right[which == b].mean()),
+            "count": int((which == b).sum()),
+        }
+        for b in np.unique(which)
+    ]
+
+
+def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """Expected calibration error: the gap of confidence and accuracy, averaged over bins by their counts."""
+    bins = reliability(probabilities, targets)
+    return sum(b["count"] * abs(b["confidence"] - b["accuracy"]) for b in bins) / len(targets)
+
+
+def per_class(probabilities: np.ndarray, targets: np.ndarray) -> list[dict[str, float | int | None]]:
+    """precision, recall, f1 and support of each class."""
+    columns = precision_recall_fscore_support(
+        targets, probabilities.argmax(1), labels=range(probabilities.shape[1]), zero_division=np.nan
+    )
+    return [
+        {
+            "precision": _defined(precision),
+            "recall": _defined(recall),
+            "f1": _defined(f1),
+            "support": int(support),
+        }
+        for precision, recall, f1, support in zip(*columns, strict=True)
+    ]
+
+
+def confusion(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Counts int64 `[C, C]`: true class by predicted class."""
+    return confusion_matrix(targets, probabilities.argmax(1), labels=range(probabilities.shape[1]))
+
+
+def uncertainty(probabilities: np.ndarray) -> np.ndarray:
+    """1 less the margin between the two most probable classes: float64 `[N]`, 1 for a tie."""
+    second, first = np.sort(probabilities, axis=1)[:, -2:].T
+    return 1 - (first - second)
+
+
+def _mean(values: list[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else None
+
+
+def _defined(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

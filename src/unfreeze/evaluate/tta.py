@@ -1,0 +1,59 @@
+"""Test-time augmentation: the mean of the probabilities over the plain view and seeded augmented ones."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from pydantic import Field
+
+from unfreeze.params import Section
+from unfreeze.train.augment import AugmentParams, Images
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from torch import nn
+
+
+class TtaParams(Section):
+    """`tta`: test-time augmentation."""
+
+    views: Annotated[int, Field(ge=0, le=100)]
+    """Augmented views beside the plain one; 0: none."""
+
+    def check_with(self, params: SimpleNamespace) -> None:
+        if self.views and params.augment.set == "none":
+            raise ValueError(
+                f"tta.views = {self.views} has no effect with augment.set = none: every view would be the plain one"
+            )
+
+
+def predict_views(
+    fabric: Fabric,
+    network: nn.Module,
+    images: Images,
+    rows: np.ndarray,
+    views: int,
+    augment: AugmentParams,
+    seed: int,
+    batch_size: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of `rows` by the plain view alone, and with TTA: two float64 arrays `[len(rows), classes]`.
+
+    With TTA each of the 1 + `views` views weighs the same, and probabilities are averaged, never logits or
+    log-probabilities.
+    """
+    from unfreeze.train.loop import predict
+
+    def probabilities(inputs, view: int) -> np.ndarray:
+        return predict(fabric, network, inputs, rows, batch_size, view).double().softmax(1).numpy()
+
+    def augmented(batch: np.ndarray, view: int):
+        return images.augmented(batch, view, augment, seed, "tta")
+
+    plain = probabilities(images.plain, 0)
+    total = plain.copy()
+    for view in range(views):
+        total += probabilities(augmented, view)
+    return plain, total / (1 + views)

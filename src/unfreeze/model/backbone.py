@@ -1,0 +1,252 @@
+"""torchvision's classification networks, cut into an early and a late layer group below their pooling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from unfreeze import draws
+from unfreeze.console import UserError
+from unfreeze.params import Section
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+WEIGHTS_FILES = (".safetensors", ".pth", ".pt")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How the networks of a family are cut.
+
+    `trunk` names the modules below the pooling in the order they run; a name ending in ".*" stands for the
+    children of that module. The first `early` of them form the early group, the others the late one; None is
+    half of them, rounded down.
+    """
+
+    archs: str
+    trunk: str
+    early: int | None = None
+    batchnorm: bool = True
+    relu: bool = False
+    """The network's forward applies a ReLU to the trunk's output."""
+
+
+CUTS = (
+    Cut(
+        "resnet18 resnet34 resnet50 resnet101 resnet152 resnext50_32x4d resnext101_32x8d resnext101_64x4d "
+        "wide_resnet50_2 wide_resnet101_2",
+        "conv1 bn1 relu maxpool layer1 layer2 layer3 layer4",
+        early=6,
+    ),
+    Cut("vgg11 vgg13 vgg16 vgg19", "features.*", batchnorm=False),
+    Cut("vgg11_bn vgg13_bn vgg16_bn vgg19_bn", "features.*"),
+    # densenet: stem (4 modules), block and transition 1 and 2 | block and transition 3, block 4, norm
+    Cut("densenet121 densenet161 densenet169 densenet201", "features.*", early=8, relu=True),
+    Cut("squeezenet1_0 squeezenet1_1", "features.*", batchnorm=False),
+    Cut("mobilenet_v2 mobilenet_v3_small mobilenet_v3_large", "features.*"),
+    Cut("mnasnet0_5 mnasnet0_75 mnasnet1_0 mnasnet1_3", "layers.*"),
+    Cut(
+        "shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5 shufflenet_v2_x2_0",
+        "conv1 maxpool stage2 stage3 stage4 conv5",
+        early=3,
+    ),
+    Cut(
+        "efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5 "
+        "efficientnet_b6 efficientnet_b7 efficientnet_v2_s efficientnet_v2_m efficientnet_v2_l",
+        "features.*",
+    ),
+    Cut(
+        "regnet_x_400mf regnet_x_800mf regnet_x_1_6gf regnet_x_3_2gf regnet_x_8gf regnet_x_16gf regnet_x_32gf "
+        "regnet_y_400mf regnet_y_800mf regnet_y_1_6gf regnet_y_3_2gf regnet_y_8gf regnet_y_16gf regnet_y_32gf "
+        "regnet_y_128gf",
+        "stem trunk_output.*",
+        early=3,
+    ),
+    Cut("convnext_tiny convnext_small convnext_base convnext_large", "features.*", batchnorm=False),
+    Cut(
+        "swin_t swin_s swin_b swin_v2_t swin_v2_s swin_v2_b",
+        "features.* norm permute",
+        early=4,
+        batchnorm=False,
+    ),
+)
+ARCHS = {arch: cut for cut in CUTS for arch in cut.archs.split()}
+
+
+def _known_arch(arch: str) -> str:
+    if arch not in ARCHS:
+        raise ValueError(f"is not a network that can be cut here; there are {', '.join(ARCHS)}")
+    return arch
+
+
+class ModelParams(Section):
+    """`model`: the backbone."""
+
+    arch: Annotated[str, AfterValidator(_known_arch)]
+    """A torchvision name."""
+    weights: Annotated[str, Field(min_length=1)]
+    """`none`, a torchvision weights name such as IMAGENET1K_V1, or a .safetensors/.pth state dict of `arch`."""
+    size: Annotated[int, Field(ge=16, le=2048)]
+    """Pixels a side of what the network sees."""
+
+    def check_with(self, params: SimpleNamespace) -> None:
+        if self.size > params.decode.size:
+            raise ValueError(
+                f"model.size = {self.size}: images are stored at decode.size = {params.decode.size}; store them "
+                "at that size or more (about 1.15 times leaves room for random crops)"
+            )
+        if params.finetune.bn_freeze and not ARCHS[self.arch].batchnorm:
+            raise ValueError(f"finetune.bn_freeze = True has no effect: {self.arch} has no BatchNorm")
+        if Path(self.weights).suffix in WEIGHTS_FILES and not Path(self.weights).is_file():
+            raise ValueError(f"model.weights = {self.weights!r}: there is no such file")
+
+
+@dataclass
+class Backbone:
+    """The two layer groups, what they expect (mean and standard deviation a channel, of RGB in [0, 1])."""
+
+    early: nn.Sequential
+    late: nn.Sequential
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+
+def build_backbone(arch: str, weights: str, seed: int) -> Backbone:
+    """Build `arch`, load `weights` (see `ModelParams`) and cut it. `none` initialises from `seed`.
+
+    Raises:
+        UserError: weights that cannot be had, are damaged or belong to another network.
+    """
+    import torch
+    import torchvision
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(draws.seed_of(seed, "backbone"))
+        options = {"init_weights": True} if arch.startswith(("googlenet", "inception")) else {}
+        net = torchvision.models.get_model(arch, weights=None, **options)
+    backbone = cut(net, arch)
+    if weights == "none":
+        return backbone
+    if Path(weights).suffix in WEIGHTS_FILES:
+        _load(net, backbone, _read_state(Path(weights)), weights)
+        return backbone
+    preset, state = _download(arch, weights)
+    _load(net, backbone, state, weights)
+    transforms = preset.transforms()
+    backbone.mean, backbone.std = tuple(transforms.mean), tuple(transforms.std)
+    return backbone
+
+
+def cut(net: nn.Module, arch: str) -> Backbone:
+    """Cut a torchvision network into its layer groups, which share its modules."""
+    from torch import nn
+
+    how = ARCHS[arch]
+    trunk: list[nn.Module] = []
+    for name in how.trunk.split():
+        module = net.get_submodule(name.removesuffix(".*"))
+        trunk += module.children() if name.endswith(".*") else [module]
+    early = len(trunk) // 2 if how.early is None else how.early
+    if how.relu:
+        trunk.append(nn.ReLU(inplace=True))
+    return Backbone(nn.Sequential(*trunk[:early]), nn.Sequential(*trunk[early:]))
+
+
+def pool(maps: Tensor) -> Tensor:
+    """Maximum and average over the positions of a feature map: `[B, C, H, W]` to `[B, 2C]` (the course's order)."""
+    import torch
+
+    return torch.cat([maps.amax((2, 3)), maps.mean((2, 3))], dim=1)
+
+
+def _download(arch: str, name: str) -> tuple[Any, dict[str, Tensor]]:
+    import torch
+    import torchvision
+
+    presets = torchvision.models.get_model_weights(arch)
+    if name not in presets.__members__:
+        raise UserError(
+            f"model.weights = {name!r}: {arch} has {', '.join(presets.__members__)}; `none` or a path to a "
+            f"{'/'.join(WEIGHTS_FILES)} file work too"
+        )
+    preset = presets[name]
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(preset.url).name
+    if not file.is_file():
+        try:
+            return preset, preset.get_state_dict(progress=True, check_hash=True)
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f"model.weights = {name}: {file.name} could not be downloaded ({error}). Without a network, put "
+                f"that file into {file.parent}, or name a state dict of {arch} on disk in model.weights, or set "
+                "model.weights to none and train from scratch"
+            ) from None
+    return preset, _read_state(file)
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a state-dict file. Nothing in it is ever executed."""
+    import pickle
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"model.weights = {path}: there is no such file") from None
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        pickle.UnpicklingError,
+        SafetensorError,
+    ) as error:
+        raise UserError(
+            f"model.weights = {path}: the file is damaged, incomplete or no plain state dict "
+            f"({str(error).splitlines()[0][:200] if str(error) else type(error).__name__})"
+        ) from None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UserError(f"model.weights = {path}: holds no state dict (a mapping from names to tensors)")
+    return state
+
+
+def _load(net: nn.Module, backbone: Backbone, state: dict[str, Tensor], source: str) -> None:
+    """Load `state` into the backbone's part of `net`; the classifier's keys may be missing or of other shapes."""
+    own = net.state_dict()
+    kept = {id(module) for group in (backbone.early, backbone.late) for module in group.modules()}
+    needed = {
+        f"{name}.{key}" if name else key
+        for name, module in net.named_modules()
+        if id(module) in kept
+        for key in _own_state(module)
+    }
+    # Files from before BatchNorm counted its batches lack this counter, which nothing here uses.
+    missing = sorted(key for key in needed - state.keys() if not key.endswith("num_batches_tracked"))
+    shapes = sorted(
+        f"{key} {list(state[key].shape)} instead of {list(own[key].shape)}"
+        for key in needed & state.keys()
+        if state[key].shape != own[key].shape
+    )
+    unknown = sorted(state.keys() - own.keys())
+    for what, keys in (("lacks", missing), ("has other shapes:", shapes), ("has unknown keys:", unknown)):
+        if keys:
+            listed = ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
+            raise UserError(f"model.weights = {source} does not fit {type(net).__name__}: it {what} {listed}")
+    net.load_state_dict({key: state[key] for key in needed & state.keys()}, strict=False)
+
+
+def _own_state(module: nn.Module) -> list[str]:
+    """Names of the parameters and buffers that `module` holds itself."""
+    buffers = {name for name, _ in module.named_buffers(recurse=False)} - module._non_persistent_buffers_set
+    return [*buffers, *(name for name, _ in module.named_parameters(recurse=False))]

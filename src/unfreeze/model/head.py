@@ -1,0 +1,51 @@
+"""The course's head: two dropouts and one hidden layer, with BatchNorm, on the pooled pair of features."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from unfreeze import draws
+from unfreeze.params import Number, Section
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class HeadParams(Section):
+    """`head`: its shape."""
+
+    hidden: list[Annotated[int, Field(ge=1)]]
+    """Width of each hidden layer; `[]` is the plain linear probe."""
+    dropout: list[Annotated[Number, Field(ge=0, lt=1)]]
+    """Share of inputs dropped before each linear layer: one more than there are hidden layers."""
+
+    def check_with(self, params: SimpleNamespace) -> None:
+        if len(self.dropout) != len(self.hidden) + 1:
+            raise ValueError(
+                f"head.dropout = {self.dropout}: takes {len(self.hidden) + 1} values, one for each linear layer "
+                f"(head.hidden = {self.hidden} and the classes)"
+            )
+
+
+def build_head(features: int, classes: int, params: HeadParams, seed: int) -> nn.Sequential:
+    """[BatchNorm -> Dropout -> Linear (-> ReLU)] a layer: `[B, features]` to logits `[B, classes]`.
+
+    Weights are Kaiming-normal (He et al. 2015), biases 0, as in the course.
+    """
+    import torch
+    from torch import nn
+
+    widths = [features, *params.hidden, classes]
+    layers: list[nn.Module] = []
+    for width, dropout, out in zip(widths, params.dropout, widths[1:], strict=False):
+        layers += [nn.BatchNorm1d(width), nn.Dropout(dropout), nn.Linear(width, out), nn.ReLU(inplace=True)]
+    head = nn.Sequential(*layers[:-1])
+    generator = torch.Generator().manual_seed(draws.seed_of(seed, "head"))
+    for layer in head:
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            nn.init.zeros_(layer.bias)
+    return head

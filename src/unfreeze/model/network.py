@@ -1,0 +1,163 @@
+"""Backbone and head together: layer groups, freezing, and the one file a trained network is."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from unfreeze.console import UserError
+from unfreeze.files import replacing
+from unfreeze.model.backbone import Backbone, ModelParams, build_backbone, pool
+from unfreeze.model.head import HeadParams, build_head
+
+
+class Network(nn.Module):
+    """Images `[B, 3, H, W]` float in [0, 1] to logits `[B, classes]`.
+
+    `groups` are the layer groups early, late and head. Frozen groups get no gradient and stay in evaluation
+    mode: their BatchNorm statistics do not move and their dropout is off.
+    """
+
+    def __init__(self, backbone: Backbone, head: nn.Sequential) -> None:
+        super().__init__()
+        self.early, self.late, self.head = backbone.early, backbone.late, head
+        self.register_buffer("mean", torch.tensor(backbone.mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(backbone.std).view(-1, 1, 1), persistent=False)
+        self.frozen = 0
+        self.bn_freeze = False
+
+    @property
+    def groups(self) -> list[nn.Module]:
+        return [self.early, self.late, self.head]
+
+    def features(self, images: Tensor) -> Tensor:
+        """The pooled pair of activations, `[B, 2C]`."""
+        return pool(self.late(self.early((images - self.mean) / self.std)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
+
+    def freeze_to(self, group: int) -> None:
+        """Freeze the groups before `group`: 0 trains all of them, 2 the head alone."""
+        self.frozen = group
+        for i, module in enumerate(self.groups):
+            module.requires_grad_(i >= group)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Network":
+        """Training mode for what trains. With `bn_freeze` the backbone's BatchNorm layers keep their running
+        statistics (their weight and bias still train)."""
+        super().train(mode)
+        for module in self.groups[: self.frozen]:
+            module.eval()
+        if self.bn_freeze:
+            for module in [*self.early.modules(), *self.late.modules()]:
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a network needs besides its weights to be used again; stored in the same file."""
+
+    arch: str
+    weights: str
+    classes: list[str]
+    size: int
+    stored_size: int
+    fit: str
+    hidden: list[int]
+    dropout: list[float]
+    mean: list[float]
+    std: list[float]
+
+
+def save(path: Path, module: nn.Module, card: dict) -> None:
+    """Write weights (.safetensors) with `card` as JSON in the metadata: the same bytes for the same weights.
+
+    One metadata key, because safetensors writes several in random order.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"unfreeze": json.dumps(card, sort_keys=True)})
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """The weights and the card that `save` wrote.
+
+    Raises:
+        UserError: no such file, damaged, or not written by `save`.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            card = json.loads((file.metadata() or {})["unfreeze"])
+            return {name: file.get_tensor(name) for name in sorted(file.keys())}, card
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there: dvc repro makes it") from None
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is damaged or was not written by unfreeze ({error!r})") from None
+
+
+def save_network(path: Path, network: Network, card: Card) -> None:
+    """Write the network and all that `load_network` needs, in one file."""
+    save(path, network, asdict(card))
+
+
+def load_network(path: Path) -> tuple[Network, Card]:
+    """The network in evaluation mode, and its card."""
+    tensors, stored = read(path)
+    try:
+        card = Card(**stored)
+        backbone = build_backbone(card.arch, "none", seed=0)
+        backbone.mean, backbone.std = tuple(card.mean), tuple(card.std)
+        head_in = tensors["head.0.weight"].shape[0]
+        head = build_head(
+            head_in, len(card.classes), HeadParams(hidden=card.hidden, dropout=card.dropout), seed=0
+        )
+        network = Network(backbone, head)
+        network.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path} does not describe a network of this version of unfreeze ({error})") from None
+    return network.eval(), card
+
+
+def save_head(path: Path, head: nn.Sequential, params: HeadParams, classes: Sequence[str]) -> None:
+    """Write a head alone, with its shape and class names."""
+    save(path, head, {"classes": list(classes), **params.model_dump()})
+
+
+def load_head(path: Path) -> tuple[nn.Sequential, HeadParams, list[str]]:
+    """The head that `save_head` wrote, in evaluation mode, its shape and its class names."""
+    tensors, card = read(path)
+    classes = card.pop("classes")
+    params = HeadParams(**card)
+    head = build_head(tensors["0.weight"].shape[0], len(classes), params, seed=0)
+    head.load_state_dict(tensors)
+    return head.eval(), params, classes
+
+
+def assemble(model: ModelParams, head: Path, fit: str, stored_size: int, seed: int) -> tuple[Network, Card]:
+    """The backbone that `model` describes under the trained head of file `head`."""
+    backbone = build_backbone(model.arch, model.weights, seed)
+    trained, params, classes = load_head(head)
+    card = Card(
+        classes=classes,
+        stored_size=stored_size,
+        fit=fit,
+        mean=list(backbone.mean),
+        std=list(backbone.std),
+        **model.model_dump(),
+        **params.model_dump(),
+    )
+    return Network(backbone, trained), card
+
+
+def parameter_count(modules: Iterable[nn.Module]) -> list[int]:
+    """Parameters in each module."""
+    return [sum(p.numel() for p in module.parameters()) for module in modules]

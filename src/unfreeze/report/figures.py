@@ -1,0 +1,162 @@
+"""The charts, as SVG text to stand inside an HTML page.
+
+Every function returns one `<svg>` element, the same bytes each time. Colours are the page's CSS variables, so
+a chart follows its light and dark scheme; `name` is the prefix of all ids inside and must be unique in the
+page. Numbers that are not finite are left out. No text of the user's reaches a chart.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# matplotlib wants true colours: these stand-ins become CSS variables in the finished text.
+_INK, _MUTED, _LINE, _BLUE, _ORANGE = "#010101", "#020202", "#030303", "#040404", "#050505"
+_CSS = {_INK: "--ink", _MUTED: "--muted", _LINE: "--line", _BLUE: "--blue", _ORANGE: "--orange"}
+
+_STYLE = {
+    "axes.edgecolor": _LINE,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.labelcolor": _MUTED,
+    "axes.labelsize": 9,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": "none",
+    "figure.constrained_layout.use": True,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.labelcolor": _INK,
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "unfreeze",
+    "text.color": _INK,
+    "text.parse_math": False,
+    "xtick.color": _LINE,
+    "xtick.labelcolor": _MUTED,
+    "ytick.color": _LINE,
+    "ytick.labelcolor": _MUTED,
+}
+_WIDTH, _HEIGHT = 4.6, 3.0  # inches: the text stays readable where the page shows a chart 340 px wide
+_MOST_POINTS = 800  # on a line: more cannot be seen and make the page heavy
+
+
+def lr_finder(
+    name: str,
+    lr: Sequence[float],
+    loss: Sequence[float],
+    smoothed: Sequence[float],
+    suggestions: dict[str, float],
+) -> str:
+    """Loss over the learning rate; at most two suggestions (label -> rate) as vertical lines."""
+    with _style():
+        figure, axes = _axes()
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(_power_of_ten)
+        axes.minorticks_off()
+        axes.plot(*_points(lr, loss), color=_MUTED, linewidth=0.8, alpha=0.6, label="loss")
+        axes.plot(*_points(lr, smoothed), color=_BLUE, label="smoothed")
+        for (label, rate), dashes in zip(suggestions.items(), ("--", ":"), strict=False):
+            axes.axvline(rate, color=_ORANGE, linestyle=dashes, linewidth=1.5, label=f"{label}: {rate:.2g}")
+        axes.set(xlabel="learning rate", ylabel="training loss")
+        axes.legend(fontsize=8)
+        return _svg(figure, name, "Loss over the learning rate, with the suggested rates")
+
+
+def schedule(name: str, stages: dict[str, Sequence[float]]) -> str:
+    """Learning rate by step of each stage (title -> rates), side by side."""
+    with _style():
+        figure, panels = _axes(columns=len(stages))
+        for axes, (title, lr) in zip(np.ravel(panels), stages.items(), strict=True):
+            axes.plot(*_points(np.arange(1, len(lr) + 1), lr), color=_BLUE, linewidth=1.4)
+            axes.set_title(title, fontsize=9)
+            axes.set(xlabel="step", ylim=(0, None))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.locator_params(axis="x", nbins=4, integer=True)
+        np.ravel(panels)[0].set_ylabel("learning rate")
+        return _svg(figure, name, "Learning rate by step")
+
+
+def by_epoch(name: str, what: str, lines: dict[str, Sequence[float]], phases: Sequence[str]) -> str:
+    """At most two lines (label -> one number an epoch) over the epochs; `phases` names the phase of each."""
+    epochs = np.arange(1, len(phases) + 1)
+    with _style():
+        figure, axes = _axes()
+        for (label, values), colour in zip(lines.items(), (_BLUE, _ORANGE), strict=False):
+            axes.plot(*_points(epochs, values), color=colour, label=label, marker=".", markersize=5)
+        starts = [i for i in range(len(phases)) if i == 0 or phases[i] != phases[i - 1]]
+        for start in starts:
+            if start:
+                axes.axvline(start + 0.5, color=_MUTED, linestyle=":", linewidth=1)
+            above = axes.get_xaxis_transform()
+            axes.text(start + 0.6, 1.02, phases[start], transform=above, color=_MUTED, fontsize=8)
+        axes.set(xlabel="epoch", ylabel=what, xlim=(0.5, len(phases) + 0.5))
+        axes.locator_params(axis="x", nbins=8, integer=True)
+        if len(lines) > 1:
+            axes.legend(fontsize=8)
+        return _svg(figure, name, f"{what} by epoch: {', '.join(phases[start] for start in starts)}")
+
+
+def reliability(
+    name: str, confidence: Sequence[float], accuracy: Sequence[float], count: Sequence[float]
+) -> str:
+    """Accuracy over confidence, a dot a bin whose area is its share of the images; no bin is empty."""
+    share = np.asarray(count, dtype=float) / sum(count)
+    with _style():
+        figure, axes = _axes()
+        axes.plot([0, 1], [0, 1], color=_MUTED, linestyle="--", linewidth=1, label="perfectly calibrated")
+        axes.plot(confidence, accuracy, color=_BLUE, label="this model")
+        axes.scatter(confidence, accuracy, s=20 + 300 * share, color=_BLUE, alpha=0.5, linewidths=0)
+        axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.04), ylim=(0, 1.04))
+        axes.legend(fontsize=8, loc="upper left")
+        return _svg(figure, name, "Accuracy over confidence")
+
+
+def _style() -> Any:
+    import matplotlib
+
+    return matplotlib.rc_context(_STYLE)
+
+
+def _axes(columns: int = 1) -> "tuple[Figure, Axes | np.ndarray]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, _HEIGHT))
+    return figure, figure.subplots(1, columns)
+
+
+def _points(x: Sequence[float], y: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The finite points of a line, thinned evenly to a number the eye can use; the ends stay."""
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    if len(finite) > _MOST_POINTS:
+        finite = finite[np.linspace(0, len(finite) - 1, _MOST_POINTS).round().astype(int)]
+    return x[finite], y[finite]
+
+
+def _power_of_ten(value: float, _: int) -> str:
+    return "10" + str(round(np.log10(value))).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def _svg(figure: "Figure", name: str, description: str) -> str:
+    """The figure as one element without prolog, metadata and size; ids prefixed, colours CSS variables."""
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
+    head = re.search(r'viewBox="[^"]*"', text[: text.index(">")])[0]
+    text = f'<svg {head} role="img" aria-label="{description}">' + text[text.index(">") + 1 :]
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
+    for colour, variable in _CSS.items():
+        text = text.replace(colour, f"var({variable})")
+    return text.replace("'DejaVu Sans'", "system-ui, sans-serif").strip()

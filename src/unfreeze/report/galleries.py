@@ -1,0 +1,144 @@
+"""Which images the report shows: pure functions on plain arrays.
+
+Everywhere `probabilities` is float `[N, C]`; `actual` and `predicted` are integer class indices `[N]`, and
+`actual` is -1 where the label is unknown. A gallery is an int64 array of positions 0..N-1 in the order to
+show, as long as asked for or shorter: a good model has few mistakes. Equals stand in the order of their
+positions.
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from unfreeze import draws
+from unfreeze.console import UserError
+from unfreeze.params import Section
+
+_COLUMNS = ["row", "path", "split", "label", "predicted", "uncertainty"]
+
+
+class ReportParams(Section):
+    """The `report` section."""
+
+    per_gallery: Annotated[int, Field(ge=1, le=64)]
+    """Images in each gallery, and for each class in the galleries by class."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """predictions.csv as arrays; N images, C classes."""
+
+    classes: list[str]
+    row: np.ndarray
+    """int64 `[N]`: the image's row in pixels.npy."""
+    path: list[str]
+    split: np.ndarray
+    """str `[N]`: valid | test."""
+    actual: np.ndarray
+    """int64 `[N]`: index into `classes`; -1 for an unlabelled image."""
+    predicted: np.ndarray
+    """int64 `[N]`: index into `classes`."""
+    uncertainty: np.ndarray
+    """float32 `[N]`: 1 - (largest probability - second largest)."""
+    probabilities: np.ndarray
+    """float32 `[N, C]`."""
+
+    def take(self, positions: np.ndarray) -> "Predictions":
+        """The predictions at `positions` alone."""
+        return Predictions(
+            self.classes, self.row[positions], [self.path[i] for i in positions], self.split[positions],
+            self.actual[positions], self.predicted[positions], self.uncertainty[positions],
+            self.probabilities[positions],
+        )  # fmt: skip
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read predictions.csv line by line: 4 bytes a probability are held, not its text.
+
+    Raises:
+        UserError: if the table has no class column, or a line does not fit its header.
+    """
+    rows, paths, splits, actual, predicted, uncertainty, probabilities = [], [], [], [], [], [], []
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.reader(file)
+        header = next(reader, [])
+        classes = [name.removeprefix("p_") for name in header[6:]]
+        if header[:6] != _COLUMNS or not classes:
+            raise UserError(
+                f"{path}: the header must be {', '.join(_COLUMNS)}, p_<class>...; run tta_evaluate"
+            )
+        index = {name: i for i, name in enumerate(classes)}
+        for line in reader:
+            try:
+                rows.append(int(line[0]))
+                actual.append(index[line[3]] if line[3] else -1)
+                predicted.append(index[line[4]])
+                uncertainty.append(float(line[5]))
+                probabilities.append(np.array(line[6:], dtype=np.float32))
+                if len(line) != len(header) or not np.isfinite(probabilities[-1]).all():
+                    raise ValueError("a probability is missing or not finite")
+            except (ValueError, KeyError, IndexError) as error:
+                raise UserError(f"{path}, line {reader.line_num}: {error!r}; run tta_evaluate") from None
+            paths.append(line[1])
+            splits.append(line[2])
+    return Predictions(
+        classes, np.array(rows, dtype=np.int64), paths, np.array(splits, dtype=str),
+        np.array(actual, dtype=np.int64), np.array(predicted, dtype=np.int64),
+        np.array(uncertainty, dtype=np.float32),
+        np.array(probabilities, dtype=np.float32).reshape(len(rows), len(classes)),
+    )  # fmt: skip
+
+
+def some_correct(actual: np.ndarray, predicted: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """`count` correctly classified images at random."""
+    return _some(np.flatnonzero(actual == predicted), count, seed, "report", "correct")
+
+
+def some_incorrect(actual: np.ndarray, predicted: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """`count` wrongly classified images at random."""
+    return _some(np.flatnonzero(_wrong(actual, predicted)), count, seed, "report", "incorrect")
+
+
+def most_correct(
+    probabilities: np.ndarray, actual: np.ndarray, predicted: np.ndarray, index: int, count: int
+) -> np.ndarray:
+    """Images of class `index` that are classified correctly, the highest probability of that class first."""
+    positions = np.flatnonzero((actual == index) & (predicted == index))
+    return _ranked(positions, -probabilities[positions, index], count)
+
+
+def most_incorrect(
+    probabilities: np.ndarray, actual: np.ndarray, predicted: np.ndarray, index: int, count: int
+) -> np.ndarray:
+    """Images of class `index` that are classified wrongly, the lowest probability of that class first."""
+    positions = np.flatnonzero((actual == index) & (predicted != index))
+    return _ranked(positions, probabilities[positions, index], count)
+
+
+def most_uncertain(uncertainty: np.ndarray, count: int) -> np.ndarray:
+    """The images whose two most probable classes are closest: the highest `uncertainty` `[N]` first."""
+    return _ranked(np.arange(len(uncertainty)), -uncertainty, count)
+
+
+def by_mistakes(actual: np.ndarray, predicted: np.ndarray, classes: int) -> list[tuple[int, int, int]]:
+    """(class, its images, its mistakes) for the classes that have images, most mistakes first."""
+    images = np.bincount(actual[actual >= 0], minlength=classes)
+    mistakes = np.bincount(actual[_wrong(actual, predicted)], minlength=classes)
+    order = np.argsort(-mistakes, kind="stable")
+    return [(int(i), int(images[i]), int(mistakes[i])) for i in order if images[i]]
+
+
+def _wrong(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    return (actual != predicted) & (actual >= 0)
+
+
+def _some(positions: np.ndarray, count: int, *key: int | str) -> np.ndarray:
+    return _ranked(positions, draws.uniform(positions, 1, *key)[:, 0], count)
+
+
+def _ranked(positions: np.ndarray, ascending: np.ndarray, count: int) -> np.ndarray:
+    return positions[np.argsort(ascending, kind="stable")[:count]]

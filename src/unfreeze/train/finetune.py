@@ -1,0 +1,54 @@
+"""Steps 4 to 8 of the recipe: the head on augmented images, then the whole network."""
+
+from collections.abc import Iterator
+
+import torch
+from lightning_fabric import Fabric
+
+from unfreeze.data.table import SplitTable
+from unfreeze.model.network import Network
+from unfreeze.train.augment import AugmentParams, Images
+from unfreeze.train.loop import Step, fit, predict, score, sgd, steps_per_epoch
+from unfreeze.train.schedule import FinetuneParams, sgdr
+
+
+def finetune(
+    fabric: Fabric,
+    network: Network,
+    images: Images,
+    table: SplitTable,
+    augment: AugmentParams,
+    params: FinetuneParams,
+    seed: int,
+) -> Iterator[tuple[str, list[Step], tuple[float, float]]]:
+    """Train `network` in place: `frozen_cycles` cycles of one epoch with the backbone frozen, then `cycles` with
+    everything unfrozen, each phase with a new optimizer as in the course.
+
+    Yields:
+        After each epoch: "frozen" or "unfrozen", its steps, and (loss, accuracy) of the validation rows by
+        their plain views.
+    """
+    train, valid = table.rows["train"], table.rows["valid"]
+    targets = torch.from_numpy(table.targets).to(fabric.device)
+    per_epoch = steps_per_epoch(len(train), params.batch_size)
+    phases = [
+        ("frozen", 2, sgdr(per_epoch, params.frozen_cycles, 1, 1)),
+        ("unfrozen", 0, sgdr(per_epoch, params.cycles, params.cycle_len, params.cycle_mult)),
+    ]
+    for phase, group, factors in phases:
+        network.freeze_to(group)
+        network.bn_freeze = params.bn_freeze and phase == "unfrozen"
+        epochs = fit(
+            fabric,
+            network,
+            sgd(network.groups, params.lr_multipliers, params),
+            lambda batch, epoch, phase=phase: images.augmented(batch, epoch, augment, seed, phase),
+            targets,
+            train,
+            [params.lr * factor for factor in factors],
+            params.batch_size,
+            (seed, phase),
+        )
+        for steps in epochs:
+            logits = predict(fabric, network, images.plain, valid, params.batch_size)
+            yield phase, steps, score(logits, targets[valid].cpu())

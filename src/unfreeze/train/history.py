@@ -1,0 +1,44 @@
+"""What training writes down while it runs: every step and every epoch, as CSV and through DVCLive."""
+
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from dvclive import Live
+
+from unfreeze.files import write_csv
+from unfreeze.train.loop import Epoch, Step
+
+
+class History:
+    """A context that keeps `steps.csv`, `epochs.csv` and DVCLive's `live/` in `folder` up to date by epoch."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.steps: list[Step] = []
+        self.epochs: list[Epoch] = []
+        self.live = Live(str(folder / "live"), dvcyaml=None, save_dvc_exp=False, report=None)
+        self._write()
+
+    def __enter__(self) -> "History":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.live.end()
+
+    def record(self, steps: list[Step], phase: str, valid_loss: float, valid_accuracy: float) -> Epoch:
+        """Add an epoch to the history. Steps and epochs are counted on from the phase before."""
+        step, number = len(self.steps), len(self.epochs)
+        self.steps += [Step(step + i, number, s.lr, s.loss) for i, s in enumerate(steps)]
+        train_loss = sum(s.loss for s in steps) / len(steps)
+        epoch = Epoch(number, phase, train_loss, valid_loss, valid_accuracy)
+        self.epochs.append(epoch)
+        self._write()
+        self.live.log_metric("train/loss", train_loss)
+        self.live.log_metric("valid/loss", valid_loss)
+        self.live.log_metric("valid/accuracy", valid_accuracy)
+        self.live.next_step()
+        return epoch
+
+    def _write(self) -> None:
+        for name, kind, rows in (("steps.csv", Step, self.steps), ("epochs.csv", Epoch, self.epochs)):
+            write_csv(self.folder / name, [f.name for f in fields(kind)], map(astuple, rows))

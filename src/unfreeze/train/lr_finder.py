@@ -1,0 +1,79 @@
+"""The learning-rate range test (Smith 2015): raise the rate each step and watch the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Annotated
+
+from pydantic import Field
+
+from unfreeze.params import Section
+from unfreeze.train.schedule import Rate
+
+SMOOTHING = 0.98
+STOP_FACTOR = 4.0
+"""The test stops when the smoothed loss exceeds this many times its best."""
+SETTLE = 10
+"""Steps before the best loss counts: the first ones are noise."""
+
+
+class FindLrParams(Section):
+    """`find_lr`: the range test."""
+
+    lr_min: Rate
+    lr_max: Rate
+    steps: Annotated[int, Field(ge=20, le=10_000)]
+    """From lr_min to lr_max; the training images are gone through as often as that takes."""
+
+    def check_with(self, params: SimpleNamespace) -> None:
+        if self.lr_max <= self.lr_min:
+            raise ValueError(f"find_lr.lr_max = {self.lr_max}: must be above find_lr.lr_min = {self.lr_min}")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One step of the test."""
+
+    step: int
+    lr: float
+    loss: float
+    smoothed: float
+
+
+def range_test(params: FindLrParams, step: Callable[[int, float], float]) -> list[Point]:
+    """Call `step(i, lr)`, which trains one batch at that rate and returns its loss, until the loss blows up.
+
+    The rate grows geometrically from lr_min to lr_max. The smoothed loss is an exponential moving average
+    (0.98) with its bias corrected. The step that ends the test is not part of the curve.
+    """
+    curve: list[Point] = []
+    average, best = 0.0, math.inf
+    for i in range(params.steps):
+        lr = params.lr_min * (params.lr_max / params.lr_min) ** (i / (params.steps - 1))
+        loss = step(i, lr)
+        average = SMOOTHING * average + (1 - SMOOTHING) * loss
+        smoothed = average / (1 - SMOOTHING ** (i + 1))
+        if not math.isfinite(smoothed) or smoothed > STOP_FACTOR * best:
+            break
+        if i >= SETTLE:
+            best = min(best, smoothed)
+        curve.append(Point(i, lr, loss, smoothed))
+    return curve
+
+
+def suggest(curve: Sequence[Point]) -> dict[str, float | None]:
+    """Two rates to start from: where the smoothed loss falls steepest over log(lr), and a tenth of where it is
+    lowest. None for a curve too short to tell."""
+    settled = curve[SETTLE:]
+    if len(settled) < 3:
+        return {"steepest": None, "minimum_tenth": None}
+    slopes = [
+        (after.smoothed - before.smoothed) / math.log(after.lr / before.lr)
+        for before, after in zip(settled, settled[2:], strict=False)
+    ]
+    steepest = settled[1 + slopes.index(min(slopes))]
+    lowest = min(settled, key=lambda point: point.smoothed)
+    return {"steepest": steepest.lr, "minimum_tenth": lowest.lr / 10}

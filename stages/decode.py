@@ -1,0 +1,20 @@
+"""data/extracted.tar -> data/images: every image decoded once, at one stored size."""
+
+from unfreeze.console import run
+from unfreeze.data.images import DecodeParams, decode_tar
+from unfreeze.params import load
+from unfreeze.paths import EXTRACTED_CSV, EXTRACTED_TAR, IMAGES_CSV, PIXELS, REJECTED_CSV
+
+
+def main() -> str:
+    params = load("decode", decode=DecodeParams).decode
+    summary = decode_tar(EXTRACTED_TAR, EXTRACTED_CSV, params, PIXELS, IMAGES_CSV, REJECTED_CSV)
+    others = "1 other file" if summary.passed_over == 1 else f"{summary.passed_over:,} other files"
+    return (
+        f"{summary.images:,} images stored at {params.size} x {params.size}, "
+        f"{summary.rejected:,} rejected, {others} passed over"
+    )
+
+
+if __name__ == "__main__":
+    run("decode", main)

@@ -1,0 +1,53 @@
+"""The whole network on augmented images, first frozen, then unfrozen: models/, results/finetune/."""
+
+from unfreeze import paths
+from unfreeze.console import run
+from unfreeze.data.images import DecodeParams
+from unfreeze.data.store import open_array
+from unfreeze.data.table import read_split
+from unfreeze.model.backbone import ModelParams
+from unfreeze.params import Seed, load
+from unfreeze.runtime import RuntimeParams, start
+from unfreeze.train.augment import AugmentParams
+from unfreeze.train.schedule import FinetuneParams
+
+
+def main() -> str:
+    params = load(
+        "unfreeze-finetune",
+        seed=Seed,
+        decode=DecodeParams,
+        model=ModelParams,
+        augment=AugmentParams,
+        finetune=FinetuneParams,
+        runtime=RuntimeParams,
+    )
+    fabric = start(params.runtime)
+    from torch import channels_last
+
+    from unfreeze.model.network import assemble, save_network
+    from unfreeze.train.augment import Images
+    from unfreeze.train.finetune import finetune
+    from unfreeze.train.history import History
+
+    pixels = open_array(paths.PIXELS)
+    table = read_split(paths.SPLIT_CSV, len(pixels))
+    network, card = assemble(params.model, paths.HEAD, params.decode.fit, params.decode.size, params.seed)
+    network.to(fabric.device, memory_format=channels_last)
+    images = Images(pixels, params.model.size, fabric.device)
+
+    best = (0.0, float("-inf"))
+    with History(paths.FINETUNE) as history:
+        for phase, steps, valid in finetune(
+            fabric, network, images, table, params.augment, params.finetune, params.seed
+        ):
+            epoch = history.record(steps, phase, *valid)
+            if (epoch.valid_accuracy, -epoch.valid_loss) > best:
+                best = (epoch.valid_accuracy, -epoch.valid_loss)
+                save_network(paths.BEST_MODEL, network, card)
+    save_network(paths.MODEL, network, card)
+    return f"{len(history.epochs)} epochs, validation accuracy {epoch.valid_accuracy:.4f} at the end, {best[0]:.4f} at best"
+
+
+if __name__ == "__main__":
+    run("unfreeze-finetune", main)

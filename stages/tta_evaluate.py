@@ -1,0 +1,47 @@
+"""Metrics and predictions, plain and with test-time augmentation: results/evaluate/."""
+
+import numpy as np
+
+from unfreeze import paths
+from unfreeze.console import run
+from unfreeze.data.store import open_array
+from unfreeze.data.table import read_split
+from unfreeze.evaluate.tta import TtaParams, predict_views
+from unfreeze.params import Seed, load
+from unfreeze.runtime import RuntimeParams, start
+from unfreeze.train.augment import AugmentParams, Images
+
+BATCH = 32
+
+
+def main() -> str:
+    params = load("tta-evaluate", seed=Seed, augment=AugmentParams, tta=TtaParams, runtime=RuntimeParams)
+    fabric = start(params.runtime)
+    import torch
+
+    from unfreeze.evaluate.results import write_results
+    from unfreeze.model.network import load_head, load_network
+    from unfreeze.train.head import predict_head
+
+    pixels = open_array(paths.PIXELS)
+    table = read_split(paths.SPLIT_CSV, len(pixels))
+    network, card = load_network(paths.MODEL)
+    network.to(fabric.device, memory_format=torch.channels_last)
+    images = Images(pixels, card.size, fabric.device)
+
+    rows = np.concatenate([table.rows["valid"], table.rows["test"]])
+    plain, tta = predict_views(
+        fabric, network, images, rows, params.tta.views, params.augment, params.seed, BATCH
+    )
+    features = torch.tensor(open_array(paths.FEATURES)[rows]).to(fabric.device)
+    head = load_head(paths.HEAD)[0].to(fabric.device)
+    head_only = predict_head(fabric, head, features, np.arange(len(rows))).double().softmax(1).numpy()
+
+    metrics = write_results(paths.EVALUATE, table, rows, {"head": head_only, "plain": plain, "tta": tta})
+    part = "test" if "test" in metrics else "valid"
+    accuracy = ", ".join(f"{name} {m['accuracy']:.4f}" for name, m in metrics[part].items())
+    return f"{part} accuracy of {metrics[part]['tta']['count']:,} images: {accuracy}"
+
+
+if __name__ == "__main__":
+    run("tta-evaluate", main)

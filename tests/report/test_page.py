@@ -1,0 +1,286 @@
+import base64
+import io
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unfreeze.console import UserError
+from unfreeze.report.galleries import Predictions
+from unfreeze.report.page import Results, render, shorten, thumbnail, wilson_interval
+
+VOID = {"meta", "img", "wbr", "br", "path", "use"}
+
+
+def params(per_gallery: int = 4, weights: str = "IMAGENET1K_V1") -> dict:
+    return {
+        "seed": 1,
+        "model": {"arch": "resnet18", "weights": weights, "size": 32},
+        "report": {"per_gallery": per_gallery},
+    }
+
+
+def lines(header: str, *rows: tuple) -> list[dict[str, str]]:
+    return [dict(zip(header.split(), map(str, row), strict=True)) for row in rows]
+
+
+def results(classes: list[str], count: int, wrong: int = 3, split: str = "test") -> Results:
+    """`count` images of the classes in turn, the first `wrong` of them taken for the next class."""
+    c = len(classes)
+    actual = np.arange(count) % c
+    predicted = np.where(np.arange(count) < wrong, (actual + 1) % c, actual)
+    probabilities = np.full((count, c), 0.2 / (c - 1), dtype=np.float32)
+    probabilities[np.arange(count), predicted] = 0.8
+    names = [f"{classes[k]}/{i}.png" for i, k in enumerate(actual)]
+    number = {"count": count, "accuracy": 1 - wrong / count, "log_loss": 0.25, "roc_auc": None, "ece": 0.1}
+    pairs: dict[tuple[int, int], int] = {}
+    for pair in zip(actual.tolist(), predicted.tolist(), strict=True):
+        pairs[pair] = pairs.get(pair, 0) + 1
+    return Results(
+        predictions=Predictions(
+            classes, np.arange(count), names, np.array([split] * count), actual, predicted,
+            np.full(count, 0.4, dtype=np.float32), probabilities,
+        ),
+        metrics={split: {"plain": {**number, "accuracy": 0.5}, "tta": number}},
+        per_class=lines(
+            "split class precision recall f1 support", *((split, name, "", 0.5, 0.5, 2) for name in classes)
+        ),
+        reliability=lines("split confidence accuracy count", (split, 0.8, 0.9, count)),
+        confusion=lines(
+            "split actual predicted count",
+            *((split, classes[a], classes[p], n) for (a, p), n in pairs.items()),
+        ),
+        lr_curve=lines("step lr loss smoothed", (0, 1e-5, 2, 2), (1, 1e-3, 1, 1), (2, 1, "nan", 5)),
+        lr_suggestions={"steepest": 1e-3, "minimum_tenth": None},
+        head_steps=lines("step epoch lr loss", (0, 0, 0.1, 1), (1, 0, 0.05, 1)),
+        head_epochs=lines("epoch phase train_loss valid_loss valid_accuracy", (0, "head", 1, 1, 0.5)),
+        head_metrics={},
+        finetune_steps=lines("step epoch lr loss", (0, 0, 0.1, 1), (1, 1, 0.05, 1)),
+        finetune_epochs=lines(
+            "epoch phase train_loss valid_loss valid_accuracy",
+            (0, "frozen", 1, 1, 0.5),
+            (1, "unfrozen", 1, "", ""),
+        ),
+        images=lines("width height format", (40, 30, "JPEG"), (80, 30, "PNG")),
+        rejected=lines("path reason"),
+        split=lines(
+            "row path label split fold",
+            *((i, name, classes[actual[i]], split, 0) for i, name in enumerate(names)),
+            (count, "unlabelled.png", "", "test", ""),
+            (count + 1, "duplicate.png", classes[0], "", ""),
+        ),
+        duplicates=lines("path same_as action"),
+    )  # fmt: skip
+
+
+def pixels(count: int, size: int = 8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+class Outline(HTMLParser):
+    """The tags, attributes and visible text of a page; fails on a tag that is not closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict]] = []
+        self.text = ""
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list) -> None:
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list) -> None:
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+        if tag in ("td", "th", "p", "h3"):
+            self.text += " "
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+
+
+def squeezed(html: str) -> str:
+    """The visible text with single spaces, and with x and - for the signs that look like them."""
+    text = Outline(html).text.replace("\N{MULTIPLICATION SIGN}", "x").replace("\N{EN DASH}", "-")
+    return " ".join(text.split())
+
+
+def test_the_page_is_the_same_each_time_and_needs_nothing_else() -> None:
+    html = render(results(["cat", "dog"], 20), pixels(20), params())
+    assert html == render(results(["cat", "dog"], 20), pixels(20), params())
+    page = Outline(html)
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert not [tag for tag, _ in page.tags if tag in ("link", "iframe", "object")]
+    for _, attributes in page.tags:
+        for name in ("src", "href", "xlink:href"):
+            assert attributes.get(name, "#").startswith(("#", "data:image/"))
+    assert "url(http" not in html
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_image_has_an_alternative_text_and_its_caption() -> None:
+    page = Outline(render(results(["cat", "dog"], 20), pixels(20), params()))
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    # 4 correct, 3 incorrect, 4 uncertain, 4 most correct of each class, all 2 + 1 incorrect ones
+    assert len(images) == 4 + 3 + 4 + 8 + 3
+    assert all(re.fullmatch(r"(cat|dog), predicted (cat|dog) with 80\.0%", image["alt"]) for image in images)
+    assert "✗ dog 80.0% is cat 20.0% cat/0.png" in " ".join(page.text.split())
+
+
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'&_/<b>{{ 7*7 }}"]
+)
+def test_hostile_names_are_only_text(name: str) -> None:
+    given = results([name, "dog"], 12)
+    given = replace(given, rejected=lines("path reason", (name, name)),
+                    duplicates=lines("path same_as action", (name, name, "dropped")))  # fmt: skip
+    html = render(given, pixels(12), params(weights=name))
+    page = Outline(html)
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert all(attributes["src"].startswith("data:") for tag, attributes in page.tags if tag == "img")
+    assert not [key for _, attributes in page.tags for key in attributes if key.startswith("on")]
+    assert name in page.text
+    assert "default-src 'none'" in next(a["content"] for t, a in page.tags if a.get("http-equiv"))
+
+
+def test_the_sentence_says_what_was_trained_and_judged() -> None:
+    text = squeezed(render(results(["cat", "dog"], 20), pixels(20), params()))
+    assert "85.0% accuracy on 20 test images" in text
+    assert (
+        "resnet18 with the weights IMAGENET1K_V1, trained on 0 images of 2 classes at 32 x 32 pixels" in text
+    )
+    assert "took no part in training" in text
+    text = squeezed(render(results(["cat", "dog"], 20, split="valid"), pixels(20), params(weights="none")))
+    assert "accuracy on 20 validation images" in text
+    assert "no transfer took place" in text
+    assert "no labelled test images" in text
+
+
+def test_a_perfect_model_is_told_so() -> None:
+    text = squeezed(render(results(["cat", "dog"], 12, wrong=0), pixels(12), params()))
+    assert "No mistakes here: every image was recognised." in text
+    assert "No mistakes here, in any class." in text
+    assert "No two classes are confused." in text
+
+
+def test_a_model_that_is_always_wrong_has_a_page_too() -> None:
+    text = squeezed(render(results(["cat", "dog"], 12, wrong=12), pixels(12), params()))
+    assert "No image was recognised" in text
+    assert "None of its images was recognised." in text
+
+
+def test_numbers_stand_side_by_side_and_undefined_ones_are_dashes() -> None:
+    given = results(["cat", "dog"], 20)
+    ways = given.metrics["test"]
+    valid = {"head": {**ways["plain"], "accuracy": 0.25, "top5": 0.75}, **ways}
+    given = replace(given, metrics={"valid": valid, "test": ways})
+    text = squeezed(render(given, pixels(20), params()))
+    assert "20 validation head alone 25.0% 75.0% 0.250 - 0.100" in text
+    assert "20 test whole network, TTA 85.0% - 0.250 - 0.100" in text
+    assert "TTA +35.0 points" in text
+
+
+def test_cross_validation_is_shown_with_its_spread() -> None:
+    cross_validation = {
+        "folds": 5,
+        "accuracy": {"mean": 0.95, "std": 0.01},
+        "log_loss": {"mean": 0.2, "std": 0.02},
+    }
+    given = replace(results(["cat", "dog"], 20), head_metrics={"cross_validation": cross_validation})
+    assert "over 5 folds: accuracy 95.0% ± 1.0%, log loss 0.200 ± 0.020" in squeezed(
+        render(given, pixels(20), params())
+    )
+
+
+def test_the_data_are_counted() -> None:
+    given = results(["cat", "dog"], 20)
+    given = replace(
+        given,
+        rejected=lines("path reason", ("a", "empty file"), ("b", "empty file"), ("c", "truncated")),
+        duplicates=lines("path same_as action", ("d", "e", "dropped")),
+    )
+    text = squeezed(render(given, pixels(20, 16), params()))
+    assert (
+        "2 images stored at 16 x 16 pixels. The originals are 40 to 80 (median 60) pixels wide and 30 high"
+        in text
+    )
+    assert "3 files could not be used: 2 x empty file, 1 x truncated." in text
+    assert "1 image with the same pixels as another: 1 x dropped." in text
+    assert "all 21 1 22" in text  # one unlabelled test image, one image in no split
+    assert "unlabelled 1 0 1" in text
+
+
+def test_stages_that_did_not_run_have_no_chart() -> None:
+    given = replace(results(["cat", "dog"], 20), lr_curve=[], head_steps=[], head_epochs=[])
+    text = squeezed(render(given, pixels(20), params()))
+    assert "Learning-rate finder" not in text
+    assert "Learning-rate schedule" in text
+    given = replace(given, finetune_steps=[], finetune_epochs=[], reliability=[])
+    assert "<svg" not in render(given, pixels(20), params())
+
+
+def test_many_classes_and_noisy_pictures_stay_under_8_mb() -> None:
+    classes = [f"class {i}" for i in range(120)]
+    html = render(results(classes, 2400, wrong=1300), pixels(2400, 160), params(per_gallery=8))
+    assert len(html.encode()) < 8_000_000
+    text = squeezed(html)
+    assert re.search(r"\d+ of 120 classes are shown", text)
+    assert "true ↓ predicted →" not in text
+    assert "Most confused pairs" in text
+    assert re.search(r"Most correct of each class .*? class 0 ", text)
+
+
+def test_only_the_rows_shown_are_read() -> None:
+    class Counting(np.ndarray):
+        read = 0
+
+        def __getitem__(self, key):
+            Counting.read += 1
+            return np.asarray(self)[key]
+
+    render(results(["cat", "dog"], 2000), pixels(2000).view(Counting), params(per_gallery=2))
+    assert 0 < Counting.read <= 2 * 3 + 2 * 2 * 2
+
+
+def test_a_row_that_is_not_stored_is_a_user_error() -> None:
+    with pytest.raises(UserError, match=r"predictions\.csv names a row outside the 19 stored images"):
+        render(results(["cat", "dog"], 20), pixels(19), params())
+
+
+def decoded(uri: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
+
+
+def test_small_images_are_kept_exactly() -> None:
+    image = pixels(1, 64)[0]
+    assert np.array_equal(np.asarray(decoded(thumbnail(image))), image)
+
+
+def test_large_images_are_made_small() -> None:
+    image = np.full((400, 400, 3), (200, 100, 50), dtype=np.uint8)
+    thumb = decoded(thumbnail(image))
+    assert thumb.size == (160, 160)
+    assert np.abs(np.asarray(thumb).mean((0, 1)) - (200, 100, 50)).max() < 3
+
+
+def test_long_names_lose_their_middle() -> None:
+    assert shorten("a" * 120) == "a" * 120
+    assert shorten("a" * 100 + "b" * 100) == "a" * 60 + "…" + "b" * 60
+
+
+def test_wilson_interval() -> None:
+    # Newcombe 1998, table I: 81 of 263 gives 0.2553 to 0.3662, 0 of 20 gives 0 to 0.1611.
+    assert wilson_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson_interval(0, 20) == pytest.approx((0, 0.1611), abs=1e-4)
