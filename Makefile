@@ -28,7 +28,7 @@ lint: setup ## Check the style, and mend what can be mended
 	@ruff check --fix . ; ruff format .
 
 sample: setup ## Write the sample archive data/raw/digits.7z again
-	@python -m unfreeze.data.sample --force
+	@rm -f data/raw/digits.7z; python -m unfreeze.data.sample
 
 lock: ## Pin the newest versions within pyproject.toml's ranges (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

@@ -46,7 +46,10 @@ def main() -> str:
                 best = (epoch.valid_accuracy, -epoch.valid_loss)
                 save_network(paths.BEST_MODEL, network, card)
     save_network(paths.MODEL, network, card)
-    return f"{len(history.epochs)} epochs, validation accuracy {epoch.valid_accuracy:.4f} at the end, {best[0]:.4f} at best"
+    if not history.epochs:
+        save_network(paths.BEST_MODEL, network, card)
+        return "no cycles: backbone and head stay as they are"
+    return f"{len(history.epochs)} epochs, validation accuracy {epoch.valid_accuracy:.4f}, at best {best[0]:.4f}"
 
 
 if __name__ == "__main__":

@@ -37,9 +37,7 @@ def main() -> str:
             block = rows[start_row : start_row + BLOCK]
             writer.append(predict(fabric, network, images.plain, block, BATCH).numpy())
             bar.update(len(block))
-    return (
-        f"{len(rows):,} images, {width} features each ({params.model.arch}, weights {params.model.weights})"
-    )
+    return f"{len(rows):,} images, {width} features each ({params.model.arch}, weights {params.model.weights})"
 
 
 if __name__ == "__main__":

@@ -51,9 +51,7 @@ def main() -> str:
     if table.folds.max() >= 0:
         metrics["cross_validation"] = fold_scores(probabilities, table.targets, table.folds)
     files.write_json(paths.TRAIN_HEAD / "metrics.json", metrics)
-    return (
-        f"validation accuracy {metrics['valid']['accuracy']:.4f}, log loss {metrics['valid']['log_loss']:.4f}"
-    )
+    return f"validation accuracy {metrics['valid']['accuracy']:.4f}, log loss {metrics['valid']['log_loss']:.4f}"
 
 
 if __name__ == "__main__":

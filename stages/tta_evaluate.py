@@ -30,9 +30,7 @@ def main() -> str:
     images = Images(pixels, card.size, fabric.device)
 
     rows = np.concatenate([table.rows["valid"], table.rows["test"]])
-    plain, tta = predict_views(
-        fabric, network, images, rows, params.tta.views, params.augment, params.seed, BATCH
-    )
+    plain, tta = predict_views(fabric, network, images, rows, params.tta.views, params.augment, params.seed, BATCH)
     features = torch.tensor(open_array(paths.FEATURES)[rows]).to(fabric.device)
     head = load_head(paths.HEAD)[0].to(fabric.device)
     head_only = predict_head(fabric, head, features, np.arange(len(rows))).double().softmax(1).numpy()

@@ -9,7 +9,17 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-NAMES = "extract decode split precompute-features find-lr train-head unfreeze-finetune tta-evaluate report".split()
+NAMES = [
+    "extract",
+    "decode",
+    "split",
+    "precompute-features",
+    "find-lr",
+    "train-head",
+    "unfreeze-finetune",
+    "tta-evaluate",
+    "report",
+]
 
 
 def imported(file: Path) -> set[Path]:

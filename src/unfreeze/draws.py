@@ -25,9 +25,7 @@ def uniform(rows: np.ndarray, count: int, *key: int | str) -> np.ndarray:
 
     A row's numbers depend on `key` and the row alone (SplitMix64, Steele et al. 2014, over a counter).
     """
-    counter = np.asarray(rows, dtype=np.uint64)[:, None] * np.uint64(count) + np.arange(
-        count, dtype=np.uint64
-    )
+    counter = np.asarray(rows, dtype=np.uint64)[:, None] * np.uint64(count) + np.arange(count, dtype=np.uint64)
     with np.errstate(over="ignore"):
         z = np.uint64(seed_of(*key)) + (counter + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -82,9 +82,7 @@ def check(path: Path) -> dict[str, Any]:
     """Check every section of a params file, alone and against the others; return its plain content."""
     content = read_yaml(path)
     for name in content.keys() - SECTIONS.keys():
-        raise UserError(
-            f"{path}: {name} is unknown{_closest(name, SECTIONS)}; sections: {', '.join(SECTIONS)}"
-        )
+        raise UserError(f"{path}: {name} is unknown{_closest(name, SECTIONS)}; sections: {', '.join(SECTIONS)}")
     for name in SECTIONS:
         if name not in content:
             raise UserError(
@@ -134,10 +132,7 @@ def _explain(section: str, model: type, error: Any) -> str:
     key = ".".join([section, *path])
     if error["type"] == "extra_forbidden":
         last = str(error["loc"][-1])
-        return (
-            f"{key} = {error['input']!r} is unknown{_closest(last, known)}; "
-            f"{section} takes: {', '.join(known)}"
-        )
+        return f"{key} = {error['input']!r} is unknown{_closest(last, known)}; {section} takes: {', '.join(known)}"
     if error["type"] == "missing":
         return f"{key} is missing"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")

@@ -32,9 +32,7 @@ def start(params: RuntimeParams, exact: bool = False) -> Fabric:
     if precision == "auto":
         precision = "bf16" if _computes_bf16(device) else "32"
     torch.use_deterministic_algorithms(device == "cpu")
-    fabric = Fabric(
-        accelerator=device, devices=1, precision={"32": "32-true", "bf16": "bf16-mixed"}[precision]
-    )
+    fabric = Fabric(accelerator=device, devices=1, precision={"32": "32-true", "bf16": "bf16-mixed"}[precision])
     fabric.launch()
     return fabric
 

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import py7zr
@@ -84,7 +85,7 @@ def entry(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
 
 
 def make_zst(path: Path, data: bytes) -> Path:
-    path.write_bytes(zstd.compress(data))
+    path.write_bytes(zstd.compress(data, options={zstd.CompressionParameter.checksum_flag: 1}))
     return path
 
 
@@ -118,7 +119,6 @@ FORMATS = {
             "deflate": py7zr.FILTER_DEFLATE,
             "bzip2": py7zr.FILTER_BZIP2,
             "zstd": py7zr.FILTER_ZSTD,
-            "ppmd": py7zr.FILTER_PPMD,
             "brotli": py7zr.FILTER_BROTLI,
         }.items()
     },
@@ -154,21 +154,18 @@ def test_the_same_source_gives_the_same_bytes(tmp_path, unpack):
     assert (again.tar.read_bytes(), again.csv.read_bytes()) == before
 
 
-@pytest.mark.parametrize(("name", "compress"), [
-    ("a.csv.gz", gzip.compress), ("a.csv.bz2", bz2.compress), ("a.csv.xz", lzma.compress), ("a.csv.zst", zstd.compress),
-])  # fmt: skip
-def test_a_single_compressed_file(name, compress, tmp_path, unpack):
-    (tmp_path / name).write_bytes(compress(DOG))
-    assert unpack(tmp_path / name).files == {"a.csv": DOG}
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "xz", "zst"])
+def test_a_single_compressed_file(suffix, tmp_path, unpack):
+    compress = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstd.compress}[suffix]
+    (tmp_path / f"a.csv.{suffix}").write_bytes(compress(DOG))
+    assert unpack(tmp_path / f"a.csv.{suffix}").files == {"a.csv": DOG}
 
 
 def test_archives_inside_archives_land_in_the_folder_that_holds_them(tmp_path, unpack):
     inner = make_zip(tmp_path / "inner.zip", {"1.png": CAT}).read_bytes()
     tar = make_tar(tmp_path / "x.tar", {"jpg/2.png": DOG, "deep/inner.zip": inner}).read_bytes()
     table = make_7z(tmp_path / "t.7z", {"train.csv": b"a,b\n"}).read_bytes()
-    outer = make_7z(
-        tmp_path / "outer.7z", {"set/train-jpg.tar": tar, "set/train.csv.7z": table, "top.zip": inner}
-    )
+    outer = make_7z(tmp_path / "outer.7z", {"set/train-jpg.tar": tar, "set/train.csv.7z": table, "top.zip": inner})
     result = unpack(outer)
     assert result.files == {
         "set/jpg/2.png": DOG,
@@ -285,14 +282,12 @@ def test_names_that_lead_out_are_refused(name, tmp_path, unpack):
     for source in archives:
         with pytest.raises(UserError, match=rf"{source.name}: the name"):
             unpack(source)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        ["out", *(path.name for path in archives)]
-    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["out", *(path.name for path in archives)])
 
 
 def test_devices_are_refused(tmp_path, unpack):
     for kind in (tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE):
-        with pytest.raises(UserError, match="holds dev/x, which is no file"):
+        with pytest.raises(UserError, match="holds 'dev/x', which is no file"):
             unpack(make_tar(tmp_path / "a.tar", FILES, entry("dev/x", kind)))
 
 
@@ -360,7 +355,7 @@ def test_encrypted_zips(tmp_path, unpack):
         unpack(source, password="wrong")
     data[central + 10] = 99
     source.write_bytes(data)
-    with pytest.raises(UserError, match=r"crypto\.zip uses AES encryption for 1\.png"):
+    with pytest.raises(UserError, match=r"crypto\.zip uses AES encryption for '1\.png'"):
         unpack(source, password="secret")
 
 
@@ -368,8 +363,7 @@ def test_encrypted_zips(tmp_path, unpack):
 def test_truncated_archives_are_refused(name, tmp_path, unpack):
     source = FORMATS[name](tmp_path / name, FILES)
     data = source.read_bytes()
-    # The last 1,000 bytes of a tar may be padding.
-    for length in {len(data) // 3, len(data) // 2, len(data) * 9 // 10 if "tar" not in name else 4096}:
+    for length in (len(data) // 3, len(data) // 2, len(data) * 9 // 10):
         source.write_bytes(data[:length])
         with pytest.raises(UserError, match=rf"{name}.* (is damaged|is not an archive)"):
             unpack(source)
@@ -377,10 +371,10 @@ def test_truncated_archives_are_refused(name, tmp_path, unpack):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_damaged_archives_are_refused_or_harmless(name, tmp_path, unpack):
-    """Where a flipped byte is seen, it is named; where it is not seen (padding, times), the files are right."""
+    """Where a changed byte is seen it is named; where it is not (padding, times), the files are right."""
     source = FORMATS[name](tmp_path / name, FILES)
     data = source.read_bytes()
-    checked = "tar" not in name or "." in name.split("tar")[1]  # a plain tar has no checksum over its data
+    checked = name != "a.tar"  # a plain tar has no checksum over its data
     for at in range(0, len(data), max(1, len(data) // 25)):
         source.write_bytes(data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :])
         try:
@@ -389,7 +383,7 @@ def test_damaged_archives_are_refused_or_harmless(name, tmp_path, unpack):
             assert name in str(error)
             assert "Traceback" not in str(error)
         else:
-            assert not checked or sorted(map(len, result.files.values())) == sorted(map(len, FILES.values()))
+            assert not checked or sorted(result.files.values()) == sorted(FILES.values())
 
 
 def test_more_than_max_bytes_is_refused(tmp_path, unpack):
@@ -445,6 +439,11 @@ def test_a_missing_source_says_what_is_there(tmp_path, unpack):
         unpack(tmp_path)
 
 
+def test_ppmd_is_refused_because_its_decoder_crashes(tmp_path, unpack):
+    with pytest.raises(UserError, match=r"a\.7z uses the method PPMd, which cannot be read here"):
+        unpack(make_7z(tmp_path / "a.7z", FILES, filters=[{"id": py7zr.FILTER_PPMD}]))
+
+
 def test_an_archive_without_files_is_refused(tmp_path, unpack):
     with pytest.raises(UserError, match="holds no files"):
         unpack(make_tar(tmp_path / "a.tar", {}, entry("cat", tarfile.DIRTYPE)))
@@ -471,15 +470,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 @pytest.mark.parametrize("name", ["a.7z", "a.zip", "a.tar", "a.tgz"])
 def test_memory_does_not_grow_with_the_archive(name, tmp_path):
-    """In KiB: 60 MB of members that do not compress take less than 15 MB, decoder and modules included."""
-    if name == "a.7z":
-        make = lambda path, files: make_7z(path, files, filters=[{"id": py7zr.FILTER_LZMA2, "preset": 0}])  # noqa: E731
-    else:
-        make = FORMATS[name]
-    source = make(tmp_path / name, {f"{i}.jpg": os.urandom(600_000 if i else 30_000_000) for i in range(50)})
-    command = [sys.executable, "-c", PEAK, str(source), str(tmp_path / "out.tar")]
-    grown = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    assert grown < 15_000
+    """In KiB: 10 MB that do not compress and a file of 100 MB that does take less than 6 MB."""
+    make = partial(make_7z, filters=[{"id": py7zr.FILTER_LZMA2, "preset": 0}]) if name == "a.7z" else FORMATS[name]
+    files = {f"{i}.jpg": os.urandom(100_000) for i in range(100)} | {"big.bmp": bytes(10**8)}
+    command = [sys.executable, "-c", PEAK, str(make(tmp_path / name, files)), str(tmp_path / "out.tar")]
+    assert int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) < 6_000
 
 
 REAL = os.environ.get("UNFREEZE_REAL_DATA")
@@ -501,7 +496,7 @@ ODD = {
     "longpath.7z": (2, 0),
     "lz4.7z": "uses the method LZ4",
     "lzma2bcj2.7z": "uses the method BCJ2",
-    "ppmd.7z": (2, 0),
+    "ppmd.7z": "uses the method PPMd",
     "root_path_arcname.7z": r"the name '/a/b/test\.txt' is absolute",
     "symlink.7z": (4, 1),
     "symlink_2.7z": (71, 6),

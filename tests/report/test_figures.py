@@ -10,9 +10,7 @@ from unfreeze.report import figures
 RATES = np.geomspace(1e-5, 1, 30)
 LOSSES = {"training": [1, 0.5, 0.4], "validation": [1, float("nan"), 0.5]}
 CHARTS: dict[str, Callable[[str], str]] = {
-    "lr_finder": lambda name: figures.lr_finder(
-        name, RATES, 1 + RATES, RATES, {"steepest": 0.01, "tenth": 0.1}
-    ),
+    "lr_finder": lambda name: figures.lr_finder(name, RATES, 1 + RATES, RATES, {"steepest": 0.01, "tenth": 0.1}),
     "schedule": lambda name: figures.schedule(name, {"head": RATES, "fine-tuning": RATES[:5]}),
     "by_epoch": lambda name: figures.by_epoch(name, "loss", LOSSES, ["head", "head", "frozen"]),
     "reliability": lambda name: figures.reliability(name, [0.5, 0.9], [0.4, 1.0], [10, 30]),

@@ -158,9 +158,7 @@ def test_hostile_names_are_only_text(name: str) -> None:
 def test_the_sentence_says_what_was_trained_and_judged() -> None:
     text = squeezed(render(results(["cat", "dog"], 20), pixels(20), params()))
     assert "85.0% accuracy on 20 test images" in text
-    assert (
-        "resnet18 with the weights IMAGENET1K_V1, trained on 0 images of 2 classes at 32 x 32 pixels" in text
-    )
+    assert "resnet18 with the weights IMAGENET1K_V1, trained on 0 images of 2 classes at 32 x 32 pixels" in text
     assert "took no part in training" in text
     text = squeezed(render(results(["cat", "dog"], 20, split="valid"), pixels(20), params(weights="none")))
     assert "accuracy on 20 validation images" in text
@@ -213,8 +211,7 @@ def test_the_data_are_counted() -> None:
     )
     text = squeezed(render(given, pixels(20, 16), params()))
     assert (
-        "2 images stored at 16 x 16 pixels. The originals are 40 to 80 (median 60) pixels wide and 30 high"
-        in text
+        "2 images stored at 16 x 16 pixels. The originals are 40 to 80 (median 60) pixels wide and 30 high" in text
     )
     assert "3 files could not be used: 2 x empty file, 1 x truncated." in text
     assert "1 image with the same pixels as another: 1 x dropped." in text

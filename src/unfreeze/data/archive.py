@@ -49,6 +49,8 @@ MAX_LINK_HOPS = 40
 MAX_TARGET = 4096
 """Bytes of a link's target."""
 MAX_TAR_HEADER = 1 << 20
+MAX_ZIP_END = 22 + 2**16
+"""Bytes of the record at the end of a zip, its comment included."""
 MAX_IDLE = 16
 """Rounds a .7z decoder may neither take nor give anything."""
 
@@ -69,7 +71,14 @@ NOT_ARCHIVES = {
     b"version https://git-lfs": "a Git LFS pointer, not the archive; fetch the file with `git lfs pull`",
     b"<": "a web page or XML, not an archive; download the file again",
 }
-METHODS_7Z = {"0303011b": "BCJ2", "04f71104": "LZ4", "04f71105": "LZ5", "04f71106": "Lizard"}
+METHODS_7Z = {
+    "0303011b": "BCJ2",
+    "030401": "PPMd",
+    "04f71104": "LZ4",
+    "04f71105": "LZ5",
+    "04f71106": "Lizard",
+}
+"""Methods that are refused; PPMd because damaged data make its decoder, pyppmd, crash the whole process."""
 METHODS_ZIP = {
     6: "Implode",
     9: "Deflate64",
@@ -118,9 +127,7 @@ class Summary:
         return text
 
 
-def extract(
-    source: Path, tar_path: Path, csv_path: Path, max_bytes: int, password: str | None = None
-) -> Summary:
+def extract(source: Path, tar_path: Path, csv_path: Path, max_bytes: int, password: str | None = None) -> Summary:
     """Unpack `source` into a plain tar and its index.
 
     Args:
@@ -156,9 +163,7 @@ def _check_source(source: Path, tar_path: Path) -> None:
         listed = ", ".join(found[:10]) + (", ..." if len(found) > 10 else "")
         raise UserError(f"extract.source {source} is not there; {here} holds: {listed or 'nothing'}")
     if tar_path.absolute().parent.resolve().is_relative_to(source.resolve()):
-        raise UserError(
-            f"extract.source {source} holds the pipeline's own {tar_path}; name a folder of its own"
-        )
+        raise UserError(f"extract.source {source} holds the pipeline's own {tar_path}; name a folder of its own")
 
 
 def _write_tar(
@@ -171,9 +176,7 @@ def _write_tar(
                 extraction.plain(path, name)
         else:
             if _volume(source) > 1:
-                raise UserError(
-                    f"{source} is not the first part of its archive; name {_other_volume(source, 1)}"
-                )
+                raise UserError(f"{source} is not the first part of its archive; name {_other_volume(source, 1)}")
             extraction.top(source, source.name)
         rows = extraction.finish()
         files = sum(not path.endswith("/") for path, *_ in rows)
@@ -184,9 +187,7 @@ def _write_tar(
     return summary, rows
 
 
-def _listed(
-    folder: Path, prefix: str = "", above: frozenset[Path] = frozenset()
-) -> Iterator[tuple[Path, str]]:
+def _listed(folder: Path, prefix: str = "", above: frozenset[Path] = frozenset()) -> Iterator[tuple[Path, str]]:
     """The files and folders below `folder` with their names in the tar, sorted; links are followed."""
     if folder.resolve() in above:
         raise UserError(f"{folder} links back to a folder that holds it")
@@ -452,9 +453,7 @@ def _guarded(items: Iterable[Any], where: str, encrypted: bool = False) -> Itera
         except _Refused as error:
             raise UserError(f"{where} {error}") from error
         except Exception as error:
-            detail = (
-                str(error) if isinstance(error, _Damaged) else f"{type(error).__name__}: {error}".rstrip(": ")
-            )
+            detail = str(error) if isinstance(error, _Damaged) else f"{type(error).__name__}: {error}".rstrip(": ")
             raise UserError(f"{where} {WRONG_PASSWORD if encrypted else 'is damaged'} ({detail})") from error
         yield item
 
@@ -585,9 +584,7 @@ class _Joined(io.RawIOBase):
         return self.position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self.position = (
-            offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.starts[-1]}[whence]
-        )
+        self.position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.starts[-1]}[whence]
         return self.position
 
     def readinto(self, buffer: Any) -> int:
@@ -663,9 +660,7 @@ def _read_7z(file: BinaryIO, budget: _Budget, password: str | None) -> Iterator[
                 continue
             if decoder is None or member.folder is not folders[number]:
                 number = next(i for i in range(number + 1, len(folders)) if folders[i] is member.folder)
-                file.seek(
-                    archive.afterheader + streams.packinfo.packpos + streams.packinfo.packpositions[number]
-                )
+                file.seek(archive.afterheader + streams.packinfo.packpos + streams.packinfo.packpositions[number])
                 decoder = _Decoder7z(file, streams.packinfo.packsizes[number], member.folder, password)
             chunks = decoder.member(member.uncompressed, member.crc32)
             yield _Member(member.filename, kind, member.uncompressed, chunks, encrypted=decoder.encrypted)
@@ -690,10 +685,10 @@ def _check_7z_folder(folder: Any, password: str | None) -> None:
     """Refuse what py7zr cannot decode before anything is written; a .7z "folder" is a compressed stream."""
     from py7zr.compressor import SupportedMethods
 
-    known = {method["id"] for method in SupportedMethods.methods}
+    known = {method["id"].hex() for method in SupportedMethods.methods} - METHODS_7Z.keys()
     for coder in folder.coders:
-        if coder["method"] not in known:
-            method = coder["method"].hex()
+        method = coder["method"].hex()
+        if method not in known:
             raise _Refused(f"uses the method {METHODS_7Z.get(method, method)}, {REPACK}")
     if len(folder.packed_indices) != 1:
         raise _Refused(f"uses a method with several streams, {REPACK}")
@@ -706,7 +701,7 @@ def _kind_7z(member: Any, is_file: bool) -> str:
         return "link"
     mode = member.st_fmt
     if mode not in (None, 0, stat.S_IFREG, stat.S_IFDIR):
-        raise _Refused(f"holds {member.filename}, {SPECIAL}")
+        raise _Refused(f"holds {member.filename!r}, {SPECIAL}")
     is_folder = member.is_directory or mode == stat.S_IFDIR
     has_attributes = member.file_properties().get("attributes") is not None
     return "folder" if is_folder or not (is_file or has_attributes) else "file"
@@ -782,6 +777,13 @@ def _target(chunks: Iterator[bytes], label: str) -> str:
 def _read_zip(file: BinaryIO, budget: _Budget, password: str | None) -> Iterator[_Member]:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
+        file.seek(max(0, file.seek(0, io.SEEK_END) - MAX_ZIP_END))
+        end = file.read()
+        at = end.rfind(b"PK\x05\x06") + 10
+        announced = int.from_bytes(end[at : at + 2], "little")
+        # zipfile does not look at it; 65,535 stands for a number that is elsewhere (ZIP64).
+        if announced not in (len(members) % 2**16, 2**16 - 1):
+            raise _Damaged(f"{announced:,} members announced, {len(members):,} listed")
         budget.announce(sum(member.file_size for member in members))
         for member in members:
             _check_zip_member(member, password)
@@ -795,7 +797,7 @@ def _read_zip(file: BinaryIO, budget: _Budget, password: str | None) -> Iterator
                 kind = "link" if stat.S_ISLNK(mode) else "file"
                 yield _Member(member.orig_filename, kind, member.file_size, chunks, encrypted=encrypted)
             else:
-                raise _Refused(f"holds {member.filename}, {SPECIAL}")
+                raise _Refused(f"holds {member.filename!r}, {SPECIAL}")
 
 
 def _check_zip_member(member: zipfile.ZipInfo, password: str | None) -> None:
@@ -803,9 +805,9 @@ def _check_zip_member(member: zipfile.ZipInfo, password: str | None) -> None:
     readable = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
     if member.compress_type not in readable:
         method = METHODS_ZIP.get(member.compress_type, f"method {member.compress_type}")
-        raise _Refused(f"uses {method} for {member.filename}, {REPACK}")
+        raise _Refused(f"uses {method} for {member.filename!r}, {REPACK}")
     if member.flag_bits & 0x60:
-        raise _Refused(f"uses strong encryption or patches for {member.filename}, {REPACK}")
+        raise _Refused(f"uses strong encryption or patches for {member.filename!r}, {REPACK}")
     if member.flag_bits & 1 and password is None:
         raise _Refused(NO_PASSWORD)
 
@@ -833,7 +835,7 @@ def _read_tar(file: Any, budget: _Budget) -> Iterator[_Member]:
             elif member.issym() or member.islnk():
                 yield _Member(member.name, "link" if member.issym() else "hard link", target=member.linkname)
             else:
-                raise _Refused(f"holds {member.name}, {SPECIAL}")
+                raise _Refused(f"holds {member.name!r}, {SPECIAL}")
     # tarfile takes a damaged header for the end.
     if forward.last != bytes(tarfile.BLOCKSIZE):
         raise _Damaged(f"no end and no readable header at byte {forward.position:,}")

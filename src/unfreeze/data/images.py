@@ -191,9 +191,7 @@ def decode_tar(
     """
     files = [row for row in read_csv(index) if not row["path"].endswith("/")]
     members = [
-        Member(row["path"], int(row["offset"]), int(row["size"]))
-        for row in files
-        if is_candidate(row["path"])
+        Member(row["path"], int(row["offset"]), int(row["size"])) for row in files if is_candidate(row["path"])
     ]
     if not members:
         raise UserError(
@@ -332,9 +330,7 @@ def _orientation(image: "PILImage") -> int:
     """The EXIF (or XMP) orientation 1..8, 1 if there is none."""
     try:
         return image.getexif().get(0x0112, 1)
-    except (
-        Exception
-    ):  # damaged metadata of a good image: Pillow raises anything from struct.error to KeyError
+    except Exception:  # damaged metadata of a good image: Pillow raises anything from struct.error to KeyError
         return 1
 
 

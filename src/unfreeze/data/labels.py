@@ -49,11 +49,7 @@ def from_folders(images: Sequence[str], folders: Sequence[str] = ()) -> tuple[li
         )
     _refuse(
         "have no class folder",
-        [
-            path
-            for path, label in zip(images, labels, strict=True)
-            if not label.label and label.split != "test"
-        ],
+        [path for path, label in zip(images, labels, strict=True) if not label.label and label.split != "test"],
     )
     empty = {
         label.label

@@ -33,14 +33,17 @@ def write_digits(path: Path) -> None:
     from PIL import Image
 
     filters = [{"id": py7zr.FILTER_LZMA2, "preset": 9}]
-    with TemporaryDirectory() as folder, replacing(path) as new:
-        file = Path(folder) / "image.png"
-        with py7zr.SevenZipFile(new, "w", filters=filters) as archive:
-            for name, image in digits().items():
-                Image.fromarray(image).save(file, optimize=True)
-                file.chmod(0o644)
-                os.utime(file, (WRITTEN, WRITTEN))
-                archive.write(file, name)
+    with (
+        TemporaryDirectory() as folder,
+        replacing(path) as new,
+        py7zr.SevenZipFile(new, "w", filters=filters) as archive,
+    ):
+        for name, image in digits().items():
+            file = Path(folder) / Path(name).name
+            Image.fromarray(image).save(file, optimize=True)
+            file.chmod(0o644)
+            os.utime(file, (WRITTEN, WRITTEN))
+            archive.write(file, name)
 
 
 def main() -> None:

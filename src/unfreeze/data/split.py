@@ -38,9 +38,7 @@ class SplitParams(Section):
 
     def check_with(self, params: SimpleNamespace) -> None:
         if self.valid == 0:
-            raise ValueError(
-                "split.valid = 0: training needs images to validate on, a share or a number a class"
-            )
+            raise ValueError("split.valid = 0: training needs images to validate on, a share or a number a class")
         if self.folds == 1:
             raise ValueError("split.folds = 1: cross-validation takes 2 folds or more, 0 is none")
         shares = [part for part in (self.valid, self.test) if isinstance(part, float)]
@@ -86,9 +84,7 @@ def make_splits(labels: Sequence[Label], digests: Sequence[str], params: SplitPa
                     split[i] = "dropped"
     classes = {labels[i].label for i in labelled}
     if len(classes) < 2:
-        raise UserError(
-            f"a classifier needs two classes or more; found {', '.join(sorted(classes)) or 'none'}"
-        )
+        raise UserError(f"a classifier needs two classes or more; found {', '.join(sorted(classes)) or 'none'}")
 
     given = any(label.split for label in labels)
     present = {split[i] for i in labelled} - {None, "dropped"}
@@ -169,7 +165,5 @@ def check_classes(labels: Sequence[Label], split: Sequence[str | None]) -> list[
                 "its images repeat test or validation images, or none could be decoded"
             )
         if missing and len(missing) < len(classes):
-            warnings.append(
-                f"{part} has no image of {', '.join(missing[:10])}: their scores are undefined there"
-            )
+            warnings.append(f"{part} has no image of {', '.join(missing[:10])}: their scores are undefined there")
     return warnings

@@ -82,7 +82,5 @@ def open_array(path: Path) -> np.ndarray:
     expected = array.offset + math.prod(array.shape) * array.itemsize
     if path.stat().st_size != expected:
         size = path.stat().st_size
-        raise UserError(
-            f"{path} is damaged ({size:,} bytes instead of {expected:,}); delete it and run dvc repro"
-        )
+        raise UserError(f"{path} is damaged ({size:,} bytes instead of {expected:,}); delete it and run dvc repro")
     return array

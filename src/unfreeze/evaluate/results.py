@@ -41,8 +41,7 @@ def write_results(
         bins += [[part, *row.values()] for row in reliability(final[chosen], targets)]
         # DVC's confusion template counts rows itself: one a labelled image, of the split that matters most.
         truth = [
-            [table.classes[t], table.classes[p]]
-            for t, p in zip(targets, final[chosen].argmax(1), strict=True)
+            [table.classes[t], table.classes[p]] for t, p in zip(targets, final[chosen].argmax(1), strict=True)
         ]
 
     write_json(folder / "metrics.json", metrics)

@@ -25,7 +25,7 @@ class TtaParams(Section):
     def check_with(self, params: SimpleNamespace) -> None:
         if self.views and params.augment.set == "none":
             raise ValueError(
-                f"tta.views = {self.views} has no effect with augment.set = none: every view would be the plain one"
+                f"tta.views = {self.views} has no effect with augment.set = none: all views would be the same"
             )
 
 

@@ -117,9 +117,7 @@ def load_network(path: Path) -> tuple[Network, Card]:
         backbone = build_backbone(card.arch, "none", seed=0)
         backbone.mean, backbone.std = tuple(card.mean), tuple(card.std)
         head_in = tensors["head.0.weight"].shape[0]
-        head = build_head(
-            head_in, len(card.classes), HeadParams(hidden=card.hidden, dropout=card.dropout), seed=0
-        )
+        head = build_head(head_in, len(card.classes), HeadParams(hidden=card.hidden, dropout=card.dropout), seed=0)
         network = Network(backbone, head)
         network.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:

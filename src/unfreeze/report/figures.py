@@ -106,9 +106,7 @@ def by_epoch(name: str, what: str, lines: dict[str, Sequence[float]], phases: Se
         return _svg(figure, name, f"{what} by epoch: {', '.join(phases[start] for start in starts)}")
 
 
-def reliability(
-    name: str, confidence: Sequence[float], accuracy: Sequence[float], count: Sequence[float]
-) -> str:
+def reliability(name: str, confidence: Sequence[float], accuracy: Sequence[float], count: Sequence[float]) -> str:
     """Accuracy over confidence, a dot a bin whose area is its share of the images; no bin is empty."""
     share = np.asarray(count, dtype=float) / sum(count)
     with _style():

@@ -68,9 +68,7 @@ def read_predictions(path: Path) -> Predictions:
         header = next(reader, [])
         classes = [name.removeprefix("p_") for name in header[6:]]
         if header[:6] != _COLUMNS or not classes:
-            raise UserError(
-                f"{path}: the header must be {', '.join(_COLUMNS)}, p_<class>...; run tta_evaluate"
-            )
+            raise UserError(f"{path}: the header must be {', '.join(_COLUMNS)}, p_<class>...; run tta_evaluate")
         index = {name: i for i, name in enumerate(classes)}
         for line in reader:
             try:

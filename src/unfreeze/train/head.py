@@ -89,9 +89,7 @@ def head_step(
     """For the range test: a function that trains one batch at a given rate and returns its loss."""
     optimizer = sgd([head], [1.0], params)
     stream = (
-        batch
-        for epoch in count()
-        for batch in batches(rows, params.batch_size, seed, "find-lr", "order", epoch)
+        batch for epoch in count() for batch in batches(rows, params.batch_size, seed, "find-lr", "order", epoch)
     )
 
     def step(i: int, lr: float) -> float:

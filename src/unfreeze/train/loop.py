@@ -57,7 +57,7 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
 
 
 def sgd(groups: Sequence[nn.Module], multipliers: Sequence[float], params: StepParams) -> torch.optim.SGD:
-    """SGD with momentum; each group's base rate is its multiplier, and only weights of more than one dimension decay."""
+    """SGD with momentum; each group has its multiplier, and only parameters of more than one dimension decay."""
     parts = []
     for group, multiplier in zip(groups, multipliers, strict=True):
         trained = [p for p in group.parameters() if p.requires_grad]
@@ -123,9 +123,7 @@ def fit(
             set_rate(optimizer, rates[step])
             seed_step(*key, "step", step)
             model.train()
-            loss = train_step(
-                fabric, model, optimizer, inputs(batch, epoch), targets[torch.from_numpy(batch)]
-            )
+            loss = train_step(fabric, model, optimizer, inputs(batch, epoch), targets[torch.from_numpy(batch)])
             if not np.isfinite(loss):
                 raise UserError(
                     f"the loss is {loss} at step {step} (epoch {epoch}), learning rate {rates[step]:.3g}: "

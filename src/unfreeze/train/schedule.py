@@ -74,9 +74,7 @@ class FinetuneParams(StepParams):
     def check_with(self, params: SimpleNamespace) -> None:
         _refuse_idle_mult("finetune", self)
         if self.bn_freeze and not self.cycles:
-            raise ValueError(
-                "finetune.bn_freeze = True has no effect with finetune.cycles = 0: nothing unfreezes"
-            )
+            raise ValueError("finetune.bn_freeze = True has no effect with finetune.cycles = 0: nothing unfreezes")
 
 
 def _refuse_idle_mult(name: str, params: TrainHeadParams | FinetuneParams) -> None:

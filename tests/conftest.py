@@ -1,0 +1,23 @@
+"""What tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real archives and weights, which only the project's own machines have."""
+    folder = os.environ.get("UNFREEZE_REAL_DATA")
+    if not folder:
+        pytest.skip("UNFREEZE_REAL_DATA is not set: no real archives and weights here")
+    return Path(folder)
+
+
+@pytest.fixture
+def fabric():
+    """One CPU, 32 bits."""
+    from unfreeze.runtime import RuntimeParams, start
+
+    return start(RuntimeParams(device="cpu", precision="32"))

@@ -1,0 +1,120 @@
+from collections import Counter, defaultdict
+
+import pytest
+
+from unfreeze.console import UserError
+from unfreeze.data.labels import Label
+from unfreeze.data.split import SplitParams, check_classes, make_splits
+
+
+def params(**changes):
+    return SplitParams(**{"seed": 1, "train": "all", "valid": 0.2, "test": 0.2, "folds": 0, **changes})
+
+
+def data(classes=3, each=20, split=None):
+    """Labels, and digests that are all different."""
+    labels = [Label(f"c{i % classes}", split) for i in range(classes * each)]
+    return labels, [f"{i:08x}" for i in range(classes * each)]
+
+
+def counts(labels, splits):
+    return Counter((s, label.label) for s, label in zip(splits.split, labels, strict=True))
+
+
+def test_made_splits_are_stratified_disjoint_and_complete():
+    labels, digests = data(3, 20)
+    splits = make_splits(labels, digests, params())
+    assert splits.made == ["valid", "test"]
+    for c in ("c0", "c1", "c2"):
+        assert [counts(labels, splits)[s, c] for s in ("train", "valid", "test")] == [12, 4, 4]
+
+
+def test_counts_a_class_are_the_course_s_68_and_33():
+    labels, digests = data(2, 110)
+    splits = make_splits(labels, digests, params(train=68, valid=33, test=0))
+    assert counts(labels, splits) == {
+        (s, c): n for c in ("c0", "c1") for s, n in (("train", 68), ("valid", 33), (None, 9))
+    }
+
+
+def test_the_seed_decides_and_new_images_of_one_class_leave_the_others_alone():
+    labels, digests = data(3, 20)
+    first = make_splits(labels, digests, params()).split
+    assert make_splits(labels, digests, params()).split == first
+    assert make_splits(labels, digests, params(seed=2)).split != first
+    more = make_splits([*labels, Label("c0", None)], [*digests, "new"], params()).split
+    assert all(a == b for a, b, label in zip(first, more, labels, strict=False) if label.label != "c0")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_duplicates_stay_together_in_made_splits_and_folds(seed):
+    labels, digests = data(2, 30)
+    digests = [f"{i // 3}" for i in range(60)]  # triples, across both classes
+    splits = make_splits(labels, digests, params(seed=seed, folds=4))
+    places = defaultdict(set)
+    for digest, split, fold in zip(digests, splits.split, splits.fold, strict=True):
+        places[digest].add((split, fold))
+    assert all(len(place) == 1 for place in places.values())
+    assert len(splits.duplicates) == 40
+    assert {action for _, _, action in splits.duplicates} == {"together"}
+
+
+def test_given_splits_are_kept_and_the_training_copy_of_a_duplicate_is_dropped():
+    labels = [Label("a", "train"), Label("a", "train"), Label("b", "train"), Label("b", "train")]
+    labels += [Label("a", "valid"), Label("b", "valid"), Label("a", "test"), Label("b", "test")]
+    digests = ["1", "2", "3", "4", "1", "5", "5", "6"]
+    splits = make_splits(labels, digests, params())
+    assert splits.made == []
+    assert splits.split == [None, "train", "train", "train", "valid", None, "test", "test"]
+    assert splits.duplicates == [(0, 4, "dropped"), (5, 6, "dropped")]
+
+
+def test_a_missing_validation_split_is_made_of_the_training_images_alone():
+    labels, digests = data(2, 20, "train")
+    labels += [Label("c0", "test"), Label("c1", "test"), Label("", "test")]
+    splits = make_splits(labels, [*digests, "x", "y", "x"], params())
+    assert splits.made == ["valid"]
+    assert Counter(splits.split) == {"train": 32, "valid": 8, "test": 3}
+
+
+def test_unlabelled_test_images_are_all_kept_and_a_labelled_test_split_is_made():
+    labels, digests = data(2, 10, "train")
+    splits = make_splits([*labels, Label("", "test")], [*digests, digests[0]], params())
+    assert splits.made == ["valid", "test"]
+    assert splits.split[-1] == "test" and splits.duplicates == []
+
+
+def test_folds_are_stratified_over_train_and_valid():
+    labels, digests = data(2, 25)
+    splits = make_splits(labels, digests, params(folds=5))
+    assert Counter(splits.fold)[-1] == 10  # the test split
+    sizes = Counter((fold, label.label) for fold, label in zip(splits.fold, labels, strict=True) if fold >= 0)
+    assert set(sizes.values()) == {4}
+
+
+@pytest.mark.parametrize(
+    ("labels", "digests", "message"),
+    [
+        ([Label("a", None)] * 5, list("12345"), "two classes or more; found a"),
+        ([Label("a", None)] * 5 + [Label("b", None)], list("123456"), r"too few different images: b \(1\)"),
+        ([Label("a", None)] * 5 + [Label("b", None)] * 4, list("12345xxxx"), r"too few different images: b \(1\)"),
+    ],
+)
+def test_too_small_classes_are_errors(labels, digests, message):
+    with pytest.raises(UserError, match=message):
+        make_splits(labels, digests, params())
+
+
+def test_a_count_that_takes_a_whole_class_is_an_error():
+    labels, digests = data(2, 10)
+    with pytest.raises(UserError, match=r"split\.valid = 10: class 'c0' has 10 images"):
+        make_splits(labels, digests, params(valid=10, test=0))
+
+
+def test_a_class_of_a_given_split_may_be_missing_in_valid_but_not_in_train():
+    labels = [Label("a", "train"), Label("b", "train"), Label("a", "valid")]
+    assert check_classes(labels, ["train", "train", "valid"]) == [
+        "valid has no image of b: their scores are undefined there"
+    ]
+    with pytest.raises(UserError, match="no image is left to train on in class b"):
+        check_classes([*labels, Label("b", "valid")], ["train", None, "valid", "valid"])

@@ -1,0 +1,82 @@
+"""Against values worked out by hand or in plain NumPy."""
+
+import numpy as np
+import pytest
+
+from unfreeze.evaluate import metrics
+
+TARGETS = np.array([0, 0, 1, 1, 2, 2])
+PROBABILITIES = np.array(
+    [[0.7, 0.2, 0.1], [0.4, 0.5, 0.1], [0.1, 0.8, 0.1], [0.2, 0.6, 0.2], [0.1, 0.3, 0.6], [0.5, 0.3, 0.2]]
+)  # predicted 0 1 1 1 2 0
+
+
+def test_scores_by_hand():
+    result = metrics.scores(PROBABILITIES, TARGETS)
+    assert result["count"] == 6
+    assert result["accuracy"] == pytest.approx(4 / 6)
+    assert result["log_loss"] == pytest.approx(-np.mean(np.log([0.7, 0.4, 0.8, 0.6, 0.6, 0.2])))
+    assert result["precision"] == pytest.approx(np.mean([1 / 2, 2 / 3, 1]))
+    assert result["recall"] == pytest.approx(np.mean([1 / 2, 1, 1 / 2]))
+    assert result["f1"] == pytest.approx(np.mean([1 / 2, 4 / 5, 2 / 3]))
+    assert "top5" not in result
+
+
+def test_roc_auc_counts_ordered_pairs():
+    def auc(scores, positive):
+        return np.mean([(p > n) + 0.5 * (p == n) for p in scores[positive] for n in scores[~positive]])
+
+    expected = np.mean([auc(PROBABILITIES[:, c], c == TARGETS) for c in range(3)])
+    assert metrics.roc_auc(PROBABILITIES, TARGETS) == pytest.approx(expected)
+    two = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3], [0.2, 0.8]])
+    assert metrics.roc_auc(two, np.array([0, 0, 1, 1])) == 0.75
+
+
+def test_calibration_error_in_plain_numpy():
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(4) * 0.5, 500)
+    targets = rng.integers(0, 4, 500)
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == targets
+    expected = 0.0
+    for low in np.arange(15) / 15:
+        inside = (confidence >= low) & (confidence < low + 1 / 15)
+        if inside.any():
+            expected += inside.mean() * abs(confidence[inside].mean() - right[inside].mean())
+    assert metrics.calibration_error(probabilities, targets) == pytest.approx(expected, abs=1e-12)
+    assert metrics.calibration_error(np.eye(4)[targets], targets) == 0
+
+
+def test_what_is_undefined_is_none_and_takes_no_part_in_a_mean():
+    targets = np.array([0, 0, 1, 1])  # no image of class 2
+    table = metrics.per_class(PROBABILITIES[:4], targets)
+    assert table[2] == {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert metrics.scores(PROBABILITIES[:4], targets)["recall"] == pytest.approx(np.mean([1 / 2, 1]))
+    one_class = metrics.scores(PROBABILITIES[:2], TARGETS[:2])
+    assert one_class["roc_auc"] is None and one_class["accuracy"] == 0.5
+
+
+def test_top5_with_many_classes():
+    probabilities = np.tile(np.arange(120) / 7140, (3, 1))
+    result = metrics.scores(probabilities, np.array([119, 115, 114]))
+    assert result["top5"] == pytest.approx(2 / 3) and result["accuracy"] == pytest.approx(1 / 3)
+
+
+def test_of_equal_probabilities_the_first_class_counts():
+    assert metrics.top_classes(np.array([[0.2, 0.4, 0.4]]), 2).tolist() == [[1, 2]]
+
+
+def test_confusion_has_the_truth_in_rows():
+    assert metrics.confusion(PROBABILITIES, TARGETS).tolist() == [[1, 1, 0], [0, 2, 0], [1, 0, 1]]
+
+
+def test_uncertainty_is_one_less_the_margin():
+    assert metrics.uncertainty(PROBABILITIES[:2]) == pytest.approx([0.5, 0.9])
+    assert metrics.uncertainty(np.array([[0.5, 0.5]])) == pytest.approx([1.0])
+
+
+def test_fold_scores():
+    folds = np.array([0, 0, 1, 1, -1, -1])
+    probabilities = np.where((folds >= 0)[:, None], PROBABILITIES, np.nan)
+    result = metrics.fold_scores(probabilities, TARGETS, folds)
+    assert result["folds"] == 2
+    assert result["accuracy"] == {"mean": 0.75, "std": pytest.approx(np.std([0.5, 1], ddof=1))}

@@ -1,0 +1,169 @@
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision import models
+
+from unfreeze.console import UserError
+from unfreeze.model.backbone import ARCHS, build_backbone, cut, pool
+
+SMALL = (
+    "resnet18 vgg11 vgg11_bn densenet121 squeezenet1_1 mobilenet_v2 mobilenet_v3_small mnasnet0_5 "
+    "shufflenet_v2_x0_5 efficientnet_b0 regnet_y_400mf convnext_tiny swin_t"
+)
+COURSE = [
+    ("resnet34", 1.348, 19.94),
+    ("resnet50", 1.445, 22.06),
+    ("resnet18", 0.683, 10.49),
+    ("vgg16_bn", 1.738, 12.985),
+]
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_every_name_is_torchvision_s():
+    assert ARCHS.keys() <= set(models.list_models(module=models))
+
+
+@pytest.mark.parametrize(("arch", "early", "late"), COURSE)
+def test_groups_have_the_course_s_sizes(arch, early, late):
+    with torch.device("meta"):
+        backbone = cut(models.get_model(arch), arch)
+    assert count(backbone.early) / 1e6 == pytest.approx(early, abs=0.006)
+    assert count(backbone.late) / 1e6 == pytest.approx(late, abs=0.006)
+
+
+@pytest.mark.parametrize("arch", SMALL.split())
+def test_the_trunk_gives_what_the_whole_network_pools(arch):
+    """The input of the original's own pooling equals the output of our groups."""
+    torch.manual_seed(0)
+    net = models.get_model(arch).eval()
+    images = torch.rand(2, 3, 64, 64)
+    backbone = cut(net, arch)
+    seen = []
+    if arch.startswith("squeezenet"):
+        net.classifier.register_forward_pre_hook(lambda module, args: seen.append(args[0].amax((2, 3))))
+        expected = lambda maps: maps.amax((2, 3))  # noqa: E731
+    elif arch.startswith(("densenet", "mnasnet", "mobilenet_v2", "shufflenet")):
+        head = net.fc if arch.startswith("shuffle") else net.classifier
+        head.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+        expected = lambda maps: maps.mean((2, 3))  # noqa: E731
+    else:
+        net.avgpool.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+        expected = lambda maps: maps  # noqa: E731
+    with torch.no_grad():
+        net(images)
+        maps = backbone.late(backbone.early(images))
+    assert torch.allclose(expected(maps), seen[0], atol=1e-5)
+
+
+def test_the_pool_is_maximum_first_then_average():
+    maps = torch.arange(16.0).view(1, 2, 2, 4)
+    assert pool(maps).tolist() == [[7, 15, 3.5, 11.5]]
+
+
+def test_no_weights_are_drawn_from_the_seed_and_leave_torch_s_own_generator_alone():
+    before = torch.random.get_rng_state()
+    a, b, c = (build_backbone("squeezenet1_1", "none", seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(a.early[0].weight, b.early[0].weight)
+    assert not torch.equal(a.early[0].weight, c.early[0].weight)
+
+
+@pytest.fixture(scope="module")
+def state():
+    torch.manual_seed(0)
+    return models.squeezenet1_1().state_dict()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_weights_from_a_file_with_or_without_their_classifier(tmp_path, state, suffix):
+    path = tmp_path / f"w{suffix}"
+    features = {key: value for key, value in state.items() if not key.startswith("classifier")}
+    other_classes = state | {"classifier.1.weight": torch.zeros(7, 512, 1, 1), "classifier.1.bias": torch.zeros(7)}
+    for content in (state, features, other_classes):
+        (save_file if suffix == ".safetensors" else torch.save)(content, path)
+        backbone = build_backbone("squeezenet1_1", str(path), 0)
+        assert torch.equal(backbone.early[0].weight, state["features.0.weight"])
+        assert torch.equal(backbone.late[-1].expand3x3.weight, state["features.12.expand3x3.weight"])
+
+
+def refused(path, content, message, arch="squeezenet1_1"):
+    torch.save(content, path)
+    with pytest.raises(UserError, match=message):
+        build_backbone(arch, str(path), 0)
+
+
+def test_weights_that_do_not_fit_are_refused_by_name(tmp_path, state):
+    path = tmp_path / "w.pth"
+    missing = {key: value for key, value in state.items() if not key.startswith("features.3")}
+    refused(path, missing, r"w\.pth does not fit SqueezeNet: it lacks features\.3\.expand1x1\.bias, ")
+    shape = state | {"features.0.weight": torch.zeros(64, 1, 3, 3)}
+    refused(path, shape, r"features\.0\.weight \[64, 1, 3, 3\] instead of \[64, 3, 3, 3\]")
+    refused(path, state | {"extra": torch.zeros(1)}, "it has unknown keys: extra")
+    refused(path, {"state_dict": state}, "holds no state dict")
+    refused(path, [1, 2], "holds no state dict")
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_a_pickle_that_runs_code_and_damaged_files_are_refused(tmp_path, state, capsys):
+    path = tmp_path / "w.pth"
+    refused(path, {"a": Evil()}, "damaged, incomplete or no plain state dict")
+    assert "executed" not in capsys.readouterr().out
+    torch.save(state, path)
+    whole = path.read_bytes()
+    for content in (b"", b"hello", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"w\.pth: the file is damaged"):
+            build_backbone("squeezenet1_1", str(path), 0)
+    with pytest.raises(UserError, match="there is no such file"):
+        build_backbone("squeezenet1_1", str(tmp_path / "x.pth"), 0)
+
+
+def test_an_unknown_weights_name_lists_the_known_ones():
+    with pytest.raises(UserError, match=r"model\.weights = 'BEST': resnet18 has IMAGENET1K_V1"):
+        build_backbone("resnet18", "BEST", 0)
+
+
+def test_weights_that_cannot_be_downloaded_say_where_to_put_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        torch.hub, "load_state_dict_from_url", lambda *a, **k: (_ for _ in ()).throw(OSError("no net"))
+    )
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", torch.hub.load_state_dict_from_url)
+    with pytest.raises(UserError, match=rf"resnet18-f37072fd\.pth could not be downloaded \(no net\).*{tmp_path}"):
+        build_backbone("resnet18", "IMAGENET1K_V1", 0)
+
+
+def test_partial_downloads_are_refused(real_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub/checkpoints").mkdir(parents=True)
+    for file in sorted((real_data / "weights/broken").glob("*.pth")):
+        arch = file.name.split("-")[0]
+        with pytest.raises(UserError, match=rf"{file.name}: the file is damaged"):
+            build_backbone(arch, str(file), 0)
+    shutil.copy(real_data / "weights/broken/resnet18-f37072fd.pth", tmp_path / "hub/checkpoints")
+    with pytest.raises(UserError, match=r"resnet18-f37072fd\.pth: the file is damaged"):
+        build_backbone("resnet18", "IMAGENET1K_V1", 0)
+
+
+@pytest.mark.parametrize(
+    ("arch", "name"),
+    [
+        ("mobilenet_v2", "mobilenet_v2-qnnpack-dequantised.pth"),
+        ("squeezenet1_0", "squeezenet1_0-caffe-deepcompressed.pth"),
+        ("squeezenet1_1", "squeezenet1_1-caffe-features-only.pth"),
+    ],
+)
+def test_real_weights_load(real_data, arch, name):
+    backbone = build_backbone(arch, str(real_data / "weights" / name), 0)
+    state = torch.load(real_data / "weights" / name, weights_only=True)
+    first = next(key for key in state if key.endswith("weight"))
+    assert torch.equal(next(backbone.early.parameters()), state[first])

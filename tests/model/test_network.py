@@ -1,0 +1,118 @@
+import pytest
+import torch
+from torch import nn
+
+from unfreeze.console import UserError
+from unfreeze.model.backbone import ModelParams, build_backbone
+from unfreeze.model.head import HeadParams, build_head
+from unfreeze.model.network import Network, assemble, load_head, load_network, save_head, save_network
+
+COURSE = HeadParams(hidden=[512], dropout=[0.25, 0.5])
+
+
+@pytest.fixture
+def network():
+    return Network(build_backbone("resnet18", "none", 1), build_head(1024, 3, COURSE, 1))
+
+
+def test_the_head_is_the_course_s():
+    head = build_head(1024, 2, COURSE, 0)
+    assert [type(layer).__name__ for layer in head] == [
+        "BatchNorm1d", "Dropout", "Linear", "ReLU", "BatchNorm1d", "Dropout", "Linear",
+    ]  # fmt: skip
+    assert sum(p.numel() for p in head.parameters()) == 528_898
+    assert [head[1].p, head[5].p] == [0.25, 0.5]
+    assert head[2].weight.std().item() == pytest.approx((2 / 1024) ** 0.5, rel=0.01)  # Kaiming, fan in
+    assert not head[2].bias.any()
+
+
+def test_no_hidden_layer_is_the_linear_probe():
+    head = build_head(10, 2, HeadParams(hidden=[], dropout=[0.5]), 0)
+    assert [type(layer).__name__ for layer in head] == ["BatchNorm1d", "Dropout", "Linear"]
+
+
+def test_every_parameter_is_in_exactly_one_group(network):
+    grouped = [id(p) for group in network.groups for p in group.parameters()]
+    assert sorted(grouped) == sorted(id(p) for p in network.parameters())
+    assert len(set(grouped)) == len(grouped)
+
+
+def train_a_step(network):
+    network.train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    network(torch.rand(4, 3, 32, 32)).square().sum().backward()
+    optimizer.step()
+
+
+def snapshot(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def moved(before, module):
+    return {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
+
+
+@pytest.mark.parametrize("group", [0, 1, 2])
+def test_frozen_groups_do_not_move_neither_weights_nor_statistics(network, group):
+    network.freeze_to(group)
+    before = snapshot(network)
+    train_a_step(network)
+    changed = moved(before, network)
+    for i, name in enumerate(["early.", "late.", "head."]):
+        mine = {key for key in changed if key.startswith(name)}
+        assert bool(mine) == (i >= group)
+        if i >= group:
+            assert any("running_mean" in key for key in mine) and any(key.endswith("weight") for key in mine)
+
+
+def test_bn_freeze_keeps_the_backbone_s_statistics_while_weights_and_biases_train(network):
+    network.bn_freeze = True
+    before = snapshot(network)
+    train_a_step(network)
+    changed = moved(before, network)
+    body = {key for key in changed if not key.startswith("head.")}
+    assert not any("running" in key or "num_batches" in key for key in body)
+    assert {"early.1.weight", "early.1.bias"} <= body  # the stem's BatchNorm
+    assert any("running_mean" in key for key in changed if key.startswith("head."))
+
+
+def test_the_head_on_features_equals_the_whole_network(network):
+    network.eval()
+    images = torch.rand(4, 3, 32, 32)
+    assert torch.allclose(network.head(network.features(images)), network(images), atol=1e-6)
+
+
+def test_a_network_comes_back_from_its_one_file_and_the_bytes_repeat(tmp_path, network):
+    save_head(tmp_path / "head.safetensors", network.head, COURSE, ["a", "b", "ç"])
+    _head, params, classes = load_head(tmp_path / "head.safetensors")
+    assert (params, classes) == (COURSE, ["a", "b", "ç"])
+    model = ModelParams(arch="resnet18", weights="none", size=32)
+    whole, card = assemble(model, tmp_path / "head.safetensors", "crop", 36, seed=1)
+    for name in ("one", "two"):
+        save_network(tmp_path / name, whole, card)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    again, card_again = load_network(tmp_path / "one")
+    assert card_again == card and card.classes == ["a", "b", "ç"] and card.stored_size == 36
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(again(images), network.eval()(images))
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path, network):
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(UserError, match="is not there"):
+        load_network(path)
+    path.write_bytes(b"hello")
+    with pytest.raises(UserError, match="is damaged or was not written by unfreeze"):
+        load_network(path)
+    save_head(path, network.head, COURSE, ["a", "b", "c"])
+    with pytest.raises(UserError, match="does not describe a network"):
+        load_network(path)
+
+
+def test_normalisation_is_part_of_the_network(network):
+    seen = []
+    network.early.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    network.eval()(torch.full((1, 3, 32, 32), 0.5))
+    expected = (0.5 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+    assert torch.allclose(seen[0][0, :, 0, 0], expected)
+    assert isinstance(network.early, nn.Sequential)

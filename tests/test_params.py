@@ -1,0 +1,137 @@
+"""Every wrong params file is refused with the key's path, the value found and what is allowed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from unfreeze import params
+from unfreeze.console import UserError
+from unfreeze.data.split import SplitParams
+from unfreeze.params import Seed
+from unfreeze.train.schedule import StepParams, TrainHeadParams
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def check(tmp_path, monkeypatch, **changes):
+    """Check the sample's params with `changes`, given as {"section__key": value}; None removes the key."""
+    content = yaml.safe_load(yaml.safe_dump(SAMPLE))
+    for path, value in changes.items():
+        *sections, key = path.split("__")
+        place = content
+        for section in sections:
+            place = place[section]
+        if value is None:
+            del place[key]
+        else:
+            place[key] = value
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(yaml.safe_dump(content))
+    return params.check(Path("params.yaml"))
+
+
+def test_the_sample_and_every_recipe_are_valid():
+    files = [ROOT / "params.yaml", *(ROOT / "recipes").glob("*.yaml")]
+    for file in files:
+        params.check(file)
+
+
+WRONG = [
+    ({"train_head__lrr": 0.1}, r"train_head\.lrr = 0\.1 is unknown \(did you mean lr\?\); train_head takes: .*lr"),
+    ({"trian_head": {}}, r"trian_head is unknown \(did you mean train_head\?\)"),
+    ({"tta": None}, "tta is missing"),
+    ({"finetune__cycles": None}, r"finetune\.cycles is missing"),
+    ({"train_head__lr": "fast"}, r"train_head\.lr = 'fast': should be a valid number"),
+    ({"train_head__lr": True}, r"train_head\.lr = True: should be a valid number"),
+    ({"train_head__lr": 0}, r"train_head\.lr = 0: should be greater than 0"),
+    ({"train_head__lr": float("nan")}, r"train_head\.lr = nan: should be a finite number"),
+    ({"train_head__cycles": 2.0}, r"train_head\.cycles = 2\.0: should be a valid integer"),
+    ({"train_head__cycles": "3"}, r"train_head\.cycles = '3': should be a valid integer"),
+    ({"decode__fit": "stretch"}, r"decode\.fit = 'stretch': should be 'crop', 'squish' or 'pad'"),
+    ({"finetune__lr_multipliers": [0.1, 1]}, r"finetune\.lr_multipliers = \[0\.1, 1\]: .*at least 3"),
+    ({"finetune__lr_multipliers": [0.1, "a", 1]}, r"finetune\.lr_multipliers\.1 = 'a': "),
+    ({"finetune__bn_freeze": 1}, r"finetune\.bn_freeze = 1: should be a valid boolean"),
+    ({"seed": -1}, r"seed = -1: should be greater than or equal to 0"),
+    ({"seed": "one"}, r"seed = 'one': should be a valid integer"),
+    ({"model__arch": "resnet19"}, r"model\.arch = 'resnet19': is not a network .* resnet18"),
+    ({"model__weights": "weights/none.pth"}, r"model\.weights = 'weights/none.pth': there is no such file"),
+    ({"model__size": 64}, r"model\.size = 64: .* decode\.size = 36"),
+    ({"split__valid": 1.5}, r"split\.valid = 1\.5: .*share from 0 up to 1"),
+    ({"split__valid": 0}, r"split\.valid = 0: training needs images"),
+    ({"split__valid": 0.5, "split__test": 0.5}, r"split\.valid \+ split\.test = 1\.0"),
+    ({"split__folds": 1}, r"split\.folds = 1"),
+    ({"head__dropout": [0.5]}, r"head\.dropout = \[0\.5\]: takes 2 values"),
+    ({"find_lr__lr_max": 1e-6}, r"find_lr\.lr_max = 1e-06: must be above find_lr\.lr_min"),
+    # options without effect
+    ({"train_head__cycles": 1}, r"train_head\.cycle_mult = 2 has no effect with train_head\.cycles = 1"),
+    ({"finetune__cycles": 1}, r"finetune\.cycle_mult = 2 has no effect"),
+    ({"augment__set": "none"}, r"tta\.views = 4 has no effect with augment\.set = none"),
+    (
+        {"model__arch": "squeezenet1_1", "finetune__bn_freeze": True},
+        r"finetune\.bn_freeze = True has no effect: squeezenet1_1 has no BatchNorm",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), WRONG, ids=[str(next(iter(c))) + str(i) for i, (c, _) in enumerate(WRONG)]
+)
+def test_wrong_params_are_refused(tmp_path, monkeypatch, changes, message):
+    with pytest.raises(UserError, match=message):
+        check(tmp_path, monkeypatch, **changes)
+
+
+def test_exponents_without_a_dot_are_numbers_for_us_as_for_dvc(tmp_path, monkeypatch):
+    check(tmp_path, monkeypatch)
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("lr: 0.01", "lr: 1e-3"))
+    assert yaml.safe_load(Path("params.yaml").read_text())["train_head"]["lr"] == "1e-3"
+    write_pipeline("train-head", ["train_head"])
+    assert params.load("train-head", train_head=TrainHeadParams).train_head.lr == 0.001
+
+
+def test_damaged_files_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"params\.yaml is not here"):
+        params.check(Path("params.yaml"))
+    Path("params.yaml").write_text("a: [")
+    with pytest.raises(UserError, match=r"params\.yaml cannot be read"):
+        params.check(Path("params.yaml"))
+    Path("params.yaml").write_text("hello")
+    with pytest.raises(UserError, match="must hold sections"):
+        params.check(Path("params.yaml"))
+
+
+def write_pipeline(stage, declared):
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {stage: {"cmd": "", "params": declared}}}))
+
+
+def test_a_stage_gets_only_what_it_declared(tmp_path, monkeypatch):
+    check(tmp_path, monkeypatch)
+    write_pipeline("split", ["split"])
+    assert params.load("split", split=SplitParams).split.valid == 0.2
+    with pytest.raises(UserError, match="stage split reads `seed` but does not declare it"):
+        params.load("split", split=SplitParams, seed=Seed)
+
+
+def test_a_section_declared_key_by_key_holds_these_keys_alone(tmp_path, monkeypatch):
+    check(tmp_path, monkeypatch)
+    write_pipeline("find-lr", ["train_head.batch_size", "train_head.momentum", "train_head.weight_decay"])
+    step = params.load("find-lr", train_head=StepParams).train_head
+    assert step.model_dump() == {"batch_size": 64, "momentum": 0.9, "weight_decay": 0.0}
+    write_pipeline("find-lr", ["train_head.batch_size"])
+    with pytest.raises(UserError, match=r"train_head\.momentum is missing"):
+        params.load("find-lr", train_head=StepParams)
+
+
+def test_checking_the_params_imports_nothing_heavy():
+    code = (
+        "import sys; from pathlib import Path; from unfreeze import params; params.check(Path('params.yaml'));"
+        "print([m for m in ('torch', 'sklearn', 'matplotlib', 'py7zr', 'PIL') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,213 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from unfreeze.console import UserError
+from unfreeze.data.table import SplitTable
+from unfreeze.model.backbone import build_backbone
+from unfreeze.model.head import HeadParams, build_head
+from unfreeze.model.network import Network
+from unfreeze.train.augment import AugmentParams, Images
+from unfreeze.train.finetune import finetune
+from unfreeze.train.head import cross_validate, fit_head, head_step, predict_head
+from unfreeze.train.history import History
+from unfreeze.train.loop import batches, fit, predict, score, set_rate, sgd, steps_per_epoch
+from unfreeze.train.schedule import FinetuneParams, StepParams, TrainHeadParams
+
+STEP = StepParams(batch_size=8, momentum=0.9, weight_decay=0.1)
+HEAD = HeadParams(hidden=[16], dropout=[0.25, 0.5])
+TRAIN = TrainHeadParams(batch_size=8, momentum=0.9, weight_decay=0.0, lr=0.05, cycles=2, cycle_len=2, cycle_mult=2)
+
+
+@pytest.fixture
+def problem():
+    """60 rows of three classes that features tell apart."""
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.arange(60) % 3
+    features = torch.randn(60, 5, generator=generator) * 0.3 + torch.eye(3, 5)[targets] * 2
+    return features, targets
+
+
+@pytest.mark.parametrize("rows", [2, 8, 9, 15, 16, 17, 64, 65])
+@pytest.mark.parametrize("batch_size", [2, 8, 64])
+def test_an_epoch_goes_through_every_row_once_and_never_trains_on_one_alone(rows, batch_size):
+    made = batches(np.arange(100, 100 + rows), batch_size, 1, "order", 0)
+    assert sorted(np.concatenate(made)) == list(range(100, 100 + rows))
+    assert min(map(len, made)) > 1
+    assert len(made) == steps_per_epoch(rows, batch_size)
+
+
+def test_the_order_is_new_each_epoch_and_the_same_each_time():
+    def order(epoch):
+        return np.concatenate(batches(np.arange(50), 8, 1, "order", epoch)).tolist()
+
+    assert order(0) == order(0) != order(1)
+
+
+def test_rates_keep_their_multiples_and_only_weights_decay():
+    groups = [nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), nn.Linear(4, 2)]
+    optimizer = sgd(groups, [0.1, 1.0], STEP)
+    set_rate(optimizer, 0.02)
+    of = {id(p): part for part in optimizer.param_groups for p in part["params"]}
+    assert len(of) == 6
+    for group, lr in zip(groups, (0.002, 0.02), strict=True):
+        for p in group.parameters():
+            assert of[id(p)]["lr"] == pytest.approx(lr)
+            assert of[id(p)]["weight_decay"] == (0.1 if p.ndim > 1 else 0)
+
+
+def test_a_step_is_sgd_with_momentum(fabric):
+    """Two steps on one batch against the formula v = m v + g, w = w - lr v."""
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    weight = model.weight.detach().clone()
+    x, y = torch.randn(4, 3), torch.tensor([0, 1, 1, 0])
+    params = StepParams(batch_size=4, momentum=0.9, weight_decay=0.0)
+    rates, velocity = [0.1, 0.05], 0
+    bias = model.bias.detach().clone()
+    bias_velocity = 0
+    for lr in rates:
+        difference = (x @ weight.T + bias).softmax(1) - nn.functional.one_hot(y, 2)
+        velocity = 0.9 * velocity + difference.T @ x / 4
+        bias_velocity = 0.9 * bias_velocity + difference.mean(0)
+        weight, bias = weight - lr * velocity, bias - lr * bias_velocity
+    list(fit(fabric, model, sgd([model], [1.0], params), lambda rows, epoch: x[torch.from_numpy(rows)], y,
+             np.arange(4), rates, 4, (0, "test")))  # fmt: skip
+    assert torch.allclose(model.weight, weight, atol=1e-6)
+
+
+def test_training_the_head_learns_and_repeats_to_the_bit(fabric, problem):
+    features, targets = problem
+    heads = []
+    for _ in range(2):
+        torch.manual_seed(len(heads))  # whatever torch's own generator did before
+        head = build_head(5, 3, HEAD, 1)
+        epochs = list(fit_head(fabric, head, features, targets, np.arange(48), TRAIN, (1, "head")))
+        heads.append(head)
+    assert len(epochs) == 6 and [s.step for s in itertools.chain(*epochs)] == list(range(36))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(heads[0].state_dict().values(), heads[1].state_dict().values(), strict=True)
+    )
+    logits = predict_head(fabric, heads[0], features, np.arange(48, 60))
+    assert score(logits, targets[48:])[1] > 0.9
+    assert epochs[0][0].loss > epochs[-1][-1].loss
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_rate(fabric, problem):
+    features, targets = problem
+    params = TRAIN.model_copy(update={"lr": 1e30})
+    with pytest.raises(
+        UserError, match=r"loss is (nan|inf) at step \d+ \(epoch 0\), learning rate .*: try a rate"
+    ):
+        list(fit_head(fabric, nn.Linear(5, 3), features * 1e30, targets, np.arange(48), params, (1, "head")))
+
+
+def test_predictions_are_in_order_whatever_the_batch(fabric, problem):
+    features, _ = problem
+    head = build_head(5, 3, HEAD, 1)
+    rows = np.array([5, 3, 40])
+    one = predict(fabric, head, lambda r, epoch: features[torch.from_numpy(r)], rows, 1)
+    assert torch.allclose(one, head.eval()(features[[5, 3, 40]]), atol=1e-6)
+
+
+def test_every_row_of_a_fold_is_predicted_by_a_head_that_has_not_seen_it(fabric, problem):
+    features, targets = problem
+    folds = np.arange(60) % 4
+    folds[:6] = -1
+    probabilities = cross_validate(fabric, features, targets, folds, 3, HEAD, TRAIN, 1)
+    assert np.isnan(probabilities[:6]).all() and np.allclose(probabilities[6:].sum(1), 1)
+    assert (probabilities[6:].argmax(1) == targets[6:].numpy()).mean() > 0.9
+    # A row's label must not matter to its own prediction: turn those of fold 2 round.
+    turned = targets.clone()
+    turned[folds == 2] = (turned[folds == 2] + 1) % 3
+    again = cross_validate(fabric, features, turned, folds, 3, HEAD, TRAIN, 1)
+    assert np.array_equal(again[folds == 2], probabilities[folds == 2])
+    assert not np.array_equal(again[folds == 1], probabilities[folds == 1])
+
+
+def test_the_finder_s_steps_train_at_the_rate_they_are_given(fabric, problem):
+    features, targets = problem
+    head = build_head(5, 3, HEAD, 1)
+    step = head_step(fabric, head, features, targets, np.arange(48), TRAIN, 1)
+    before = head[2].weight.detach().clone()
+    assert math.isfinite(step(0, 1e-12))
+    assert torch.allclose(head[2].weight, before, atol=1e-9)
+    for i in range(1, 20):  # goes through the 48 rows more than once
+        step(i, 0.1)
+    assert not torch.allclose(head[2].weight, before, atol=1e-3)
+
+
+@pytest.fixture
+def pictures():
+    """24 images of two classes, dark and bright, and their split."""
+    rng = np.random.default_rng(0)
+    targets = np.arange(24) % 2
+    pixels = (rng.integers(0, 128, (24, 36, 36, 3)) + 127 * targets[:, None, None, None]).astype(np.uint8)
+    rows = {"train": np.arange(16), "valid": np.arange(16, 24), "test": np.array([], dtype=np.int64)}
+    table = SplitTable(["a", "b"], rows, targets, np.full(24, -1), {i: f"{i}.png" for i in range(24)})
+    return Images(pixels, 32, torch.device("cpu")), table
+
+
+def run_finetune(fabric, pictures, **changes):
+    images, table = pictures
+    network = Network(build_backbone("resnet18", "none", 1), build_head(1024, 2, HEAD, 1))
+    params = FinetuneParams(**{
+        "batch_size": 8, "momentum": 0.9, "weight_decay": 0.0, "lr": 0.01, "lr_multipliers": [0.01, 0.1, 1],
+        "frozen_cycles": 1, "cycles": 1, "cycle_len": 1, "cycle_mult": 1, "bn_freeze": False, **changes,
+    })  # fmt: skip
+    start = {name: value.clone() for name, value in network.state_dict().items()}
+    seen = []
+    augment = AugmentParams(set="side_on", max_zoom=1.1)
+    for phase, steps, valid in finetune(fabric, network, images, table, augment, params, 1):
+        changed = {n.split(".")[0] for n, v in network.state_dict().items() if not torch.equal(v, start[n])}
+        seen.append((phase, len(steps), changed, valid))
+    return seen, network, start
+
+
+def test_finetune_trains_the_head_first_and_then_everything(fabric, pictures):
+    seen, _, _ = run_finetune(fabric, pictures, frozen_cycles=2, cycles=2)
+    assert [(phase, steps) for phase, steps, _, _ in seen] == [("frozen", 2)] * 2 + [("unfrozen", 2)] * 2
+    assert [changed for *_, changed, _ in seen] == [{"head"}] * 2 + [{"early", "late", "head"}] * 2
+
+
+def test_finetune_with_bn_freeze_keeps_the_body_s_statistics(fabric, pictures):
+    _, network, start = run_finetune(fabric, pictures, bn_freeze=True)
+    state = network.state_dict()
+    assert torch.equal(state["late.1.1.bn2.running_mean"], start["late.1.1.bn2.running_mean"])
+    assert not torch.equal(state["late.1.1.bn2.weight"], start["late.1.1.bn2.weight"])
+
+
+def test_no_cycles_at_all_leave_the_network_as_it_was(fabric, pictures):
+    seen, network, start = run_finetune(fabric, pictures, frozen_cycles=0, cycles=0)
+    assert seen == []
+    assert all(torch.equal(v, start[n]) for n, v in network.state_dict().items())
+
+
+def test_finetuning_repeats_to_the_bit(fabric, pictures):
+    one, two = (run_finetune(fabric, pictures)[1].state_dict() for _ in range(2))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_history_counts_on_over_phases(tmp_path):
+    from unfreeze.files import read_csv
+    from unfreeze.train.loop import Step
+
+    with History(tmp_path) as history:
+        history.record([Step(0, 0, 0.1, 2.0), Step(1, 0, 0.05, 1.0)], "frozen", 0.9, 0.5)
+        history.record([Step(0, 0, 0.1, 0.5)], "unfrozen", 0.4, 0.75)
+    assert read_csv(tmp_path / "epochs.csv") == [
+        {"epoch": "0", "phase": "frozen", "train_loss": "1.5", "valid_loss": "0.9", "valid_accuracy": "0.5"},
+        {"epoch": "1", "phase": "unfrozen", "train_loss": "0.5", "valid_loss": "0.4", "valid_accuracy": "0.75"},
+    ]
+    assert [(row["step"], row["epoch"]) for row in read_csv(tmp_path / "steps.csv")] == [
+        ("0", "0"),
+        ("1", "0"),
+        ("2", "1"),
+    ]
+    live = (tmp_path / "live/plots/metrics/valid/accuracy.tsv").read_text().splitlines()
+    assert live == ["step\taccuracy", "0\t0.5", "1\t0.75"]
