@@ -10,9 +10,12 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; renamed to `path` if the block succeeds, else removed."""
+    """A temporary path beside `path` to write to; renamed to `path` if the block succeeds, else removed.
+
+    Its name is always the same, so that what a killed run left behind is written over by the next one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         yield temporary
         with temporary.open("rb+") as file:

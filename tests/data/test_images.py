@@ -10,6 +10,7 @@ import tarfile
 import time
 import warnings
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,11 +50,9 @@ def grey(values, dtype, format="TIFF"):
     return encode(Image.fromarray(np.array([values] * 4, dtype)), format)
 
 
-def colours(data, count=1):
-    """The mean colours of `count` equal stripes of the decoded image, left to right."""
-    pixels = decode_image(data, 16 * count, "squish").pixels
-    inner = pixels.reshape(16 * count, count, 16, 3)[:, :, 6:10]  # away from the mixed borders
-    return inner.mean((0, 2)).round().astype(int).tolist()
+def colours(data, width=1):
+    """The colours of an image of `width` pixels, left to right, or the mean colour."""
+    return decode_image(data, width, "squish").pixels[0].tolist()
 
 
 def palette(transparency):
@@ -175,11 +174,12 @@ def test_squish_is_a_plain_resize():
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_pad_mirrors_the_image_around_itself(turned):
-    image = PHOTO.transpose(Image.Transpose.TRANSPOSE) if turned else PHOTO
+    image, size = (PHOTO.transpose(Image.Transpose.TRANSPOSE), (25, 35)) if turned else (PHOTO, (35, 25))
     pixels = decode_image(encode(image), 35, "pad").pixels
+    resized = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
     if turned:
-        pixels = pixels.transpose(1, 0, 2)
-    np.testing.assert_array_equal(pixels[5:30], np.asarray(PHOTO.resize((35, 25), Image.Resampling.BILINEAR)))
+        pixels, resized = pixels.transpose(1, 0, 2), resized.transpose(1, 0, 2)
+    np.testing.assert_array_equal(pixels[5:30], resized)
     np.testing.assert_array_equal(pixels[:5], pixels[6:11][::-1])
     np.testing.assert_array_equal(pixels[30:], pixels[24:29][::-1])
 
@@ -220,11 +220,9 @@ def test_rejects(name):
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
 def test_truncated_images_are_rejected_wherever_they_end(format):
     data = encode(PHOTO, format)
-    body = len(encode(Image.new("RGB", (1, 1)), format))  # past the header, where pixels are missing
     for end in np.linspace(1, len(data) * 0.95, 20).astype(int):
         with pytest.raises(Rejected, match=r"damaged|not an image"):
             decode_image(data[:end], 32, "crop")
-    assert body < len(data)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "TGA", "PPM", "JPEG2000", "ICO"])
@@ -386,7 +384,7 @@ def test_a_killed_worker_is_a_clear_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(images, "decode_image", decode_or_die)
     pack(tmp_path, some_files(30) | {"015b.png": b"deadly"})
-    with pytest.raises(UserError, match=r"process was killed.* files from \d+a?\.png to \d+a?\.png"):
+    with pytest.raises(UserError, match=r"process was killed.* files from \d+[ab]?\.png to \d+[ab]?\.png"):
         decode(tmp_path, workers=2)
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -412,14 +410,14 @@ def test_workers_end_with_their_parent(tmp_path):
         time.sleep(0.05)
 
 
+def touch(folder, chunk):
+    (folder / chunk[0].path).touch()
+    return int(chunk[0].path)
+
+
 def test_only_a_few_chunks_are_under_way(tmp_path):
     chunks = [[images.Member(str(i), 0, 0)] for i in range(40)]
-
-    def touch(chunk):
-        (tmp_path / chunk[0].path).touch()
-        return int(chunk[0].path)
-
-    blocks = images._decode_in_order(touch, chunks, workers=2)
+    blocks = images._decode_in_order(partial(touch, tmp_path), chunks, workers=2)
     assert next(blocks) == 0
     time.sleep(0.2)
     assert len(list(tmp_path.iterdir())) <= 5

@@ -251,7 +251,7 @@ def _decode_chunk(tar: Path, size: int, fit: Fit, members: Sequence[Member]) -> 
                 rejected.append((member.path, str(reason)))
                 continue
             pixels.append(decoded.pixels)
-            sha256 = hashlib.sha256(np.ascontiguousarray(decoded.pixels)).hexdigest()
+            sha256 = hashlib.sha256(decoded.pixels).hexdigest()
             images.append((member.path, *decoded[1:4], sha256, decoded.format))
     return _Block(np.array(pixels, np.uint8).reshape(-1, size, size, 3), images, rejected)
 
@@ -307,7 +307,7 @@ def _start_worker() -> None:
     """Leave Ctrl-C to the parent, end with it however it ends, and keep libtiff quiet."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # libtiff prints a line for each odd tag and names no file; errors reach the parent by another way.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
     def follow_parent() -> None:
         parent_process().join()
@@ -322,7 +322,7 @@ def _recognise(data: bytes) -> None:
         raise Rejected("empty file")
     if data.startswith(b"version https://git-lfs"):
         raise Rejected("Git-LFS pointer instead of the file; run git lfs pull before packing the archive")
-    if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
+    if data[4:12] in (b"ftypheic", b"ftypheix"):
         raise Rejected("HEIC, which Pillow cannot read; convert it to JPEG")
 
 

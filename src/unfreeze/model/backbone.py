@@ -159,7 +159,7 @@ def cut(net: nn.Module, arch: str) -> Backbone:
 
 
 def pool(maps: Tensor) -> Tensor:
-    """Maximum and average over the positions of feature maps, in the course's order: `[B, C, H, W]` to `[B, 2C]`."""
+    """Maximum, then average, over the positions of feature maps, as the course: `[B, C, H, W]` to `[B, 2C]`."""
     import torch
 
     return torch.cat([maps.amax((2, 3)), maps.mean((2, 3))], dim=1)

@@ -65,7 +65,7 @@ def draw(
 
 
 def apply(images: Tensor, theta: Tensor, light: Tensor, size: int) -> Tensor:
-    """Transform stored images uint8 `[B, S, S, 3]`, reflecting their edges: float `[B, 3, size, size]` in [0, 1]."""
+    """Transform stored images uint8 `[B, S, S, 3]`, edges reflected: float `[B, 3, size, size]` in [0, 1]."""
     from torch.nn.functional import affine_grid, grid_sample
 
     images = _as_float(images)
