@@ -1,0 +1,175 @@
+"""The real `dvc repro`, on a cut of the sample and on real photographs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import py7zr
+import pytest
+import yaml
+
+from unfreeze.files import read_csv
+
+ROOT = Path(__file__).parents[1]
+EVERY = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def copy_project(folder: Path) -> None:
+    """The project as git sees it, without what it made, in a repository of its own."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if not name.startswith(("results/", "dvc.lock")) and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+
+
+def set_params(folder: Path, base: str = "params.yaml", **changes) -> None:
+    content = yaml.safe_load((ROOT / base).read_text())
+    for path, value in changes.items():
+        section, key = path.split("__")
+        content[section][key] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(content))
+
+
+def dvc(folder: Path, *args: str, ok: bool = True) -> str:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment["PYTHONPATH"] = str(folder / "src")
+    done = subprocess.run(["dvc", *args], cwd=folder, env=environment, capture_output=True, text=True)
+    assert (done.returncode == 0) == ok, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def ran(output: str) -> list[str]:
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+SMALL = {
+    "extract__source": "data/raw/cut.7z",
+    "train_head__cycles": 2,
+    "finetune__cycles": 1,
+    "finetune__cycle_len": 1,
+    "finetune__cycle_mult": 1,
+    "split__folds": 3,
+    "tta__views": 2,
+    "report__per_gallery": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """The whole chain, run once on 30 digits of each class."""
+    folder = tmp_path_factory.mktemp("project")
+    copy_project(folder)
+    with py7zr.SevenZipFile(ROOT / "data/raw/digits.7z") as archive:
+        names = sorted(name for name in archive.getnames() if name.endswith(".png"))
+        chosen = [name for i, name in enumerate(names) if i % 6 == 0]
+        archive.extract(folder / "cut", targets=chosen)
+    with py7zr.SevenZipFile(folder / "data/raw/cut.7z", "w") as archive:
+        for name in chosen:
+            archive.write(folder / "cut" / name, name)
+    set_params(folder, **SMALL)
+    output = dvc(folder, "repro")
+    assert ran(output) == list(EVERY)
+    return folder
+
+
+def test_every_stage_says_what_it_made(project):
+    metrics = json.loads((project / "results/evaluate/metrics.json").read_text())
+    assert {part: set(methods) for part, methods in metrics.items()} == {
+        "valid": {"head", "plain", "tta"},
+        "test": {"head", "plain", "tta"},
+    }
+    assert metrics["test"]["head"]["accuracy"] > 0.6  # chance is 0.1
+    folds = json.loads((project / "results/train_head/metrics.json").read_text())["cross_validation"]
+    assert folds["folds"] == 3 and folds["accuracy"]["mean"] > 0.6
+
+    split = read_csv(project / "data/split.csv")
+    predictions = read_csv(project / "results/evaluate/predictions.csv")
+    assert {p["row"] for p in predictions} == {s["row"] for s in split if s["split"] != "train"}
+    assert all(p["label"] == s["label"] for p in predictions for s in split if s["row"] == p["row"])
+    out_of_fold = read_csv(project / "results/train_head/out_of_fold.csv")
+    assert {p["row"] for p in out_of_fold} == {s["row"] for s in split if s["split"] != "test"}
+
+    page = (project / "results/report/index.html").read_text()
+    assert "no transfer took place" in page
+    assert 'src="http' not in page and 'href="http' not in page
+    assert (project / "models/best.safetensors").is_file()
+
+
+def test_predictions_are_those_of_the_saved_model(project):
+    """The model's one file, in another process, gives the plain view's accuracy again."""
+    code = """
+import json, numpy as np, torch
+from pathlib import Path
+from unfreeze.data.store import open_array
+from unfreeze.data.table import read_split
+from unfreeze.model.network import load_network
+from unfreeze.train.augment import Images
+network, card = load_network(Path("models/model.safetensors"))
+pixels = open_array(Path("data/images/pixels.npy"))
+table = read_split(Path("data/split.csv"), len(pixels))
+with torch.no_grad():
+    logits = network(Images(pixels, card.size, torch.device("cpu")).plain(table.rows["test"]))
+print((logits.argmax(1).numpy() == table.targets[table.rows["test"]]).mean())
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
+    metrics = json.loads((project / "results/evaluate/metrics.json").read_text())
+    assert float(done.stdout) == pytest.approx(metrics["test"]["plain"]["accuracy"], abs=0.04)  # 32 bits here
+
+
+def test_nothing_runs_again_when_nothing_changed(project):
+    assert ran(dvc(project, "repro")) == []
+
+
+def test_a_new_head_rate_touches_no_image(project):
+    set_params(project, **SMALL, train_head__lr=0.02)
+    planned = ran(dvc(project, "repro", "--dry"))
+    set_params(project, **SMALL)
+    # The stages after the head stand in the plan because their input may change.
+    assert planned == list(EVERY)[list(EVERY).index("train-head") :]
+
+
+def test_the_same_again_gives_the_same_bytes(project):
+    lock = (project / "dvc.lock").read_text()
+    metrics = (project / "results/evaluate/metrics.json").read_bytes()
+    assert ran(dvc(project, "repro", "--force")) == list(EVERY)
+    assert (project / "dvc.lock").read_text() == lock
+    assert (project / "results/evaluate/metrics.json").read_bytes() == metrics
+
+
+def test_a_wrong_param_stops_the_first_stage_with_one_clear_line(project):
+    set_params(project, **SMALL | {"extract__max_bytes": 10**9}, finetune__lr="fast")
+    output = dvc(project, "repro", ok=False)
+    set_params(project, **SMALL)
+    assert ran(output) == ["extract"]
+    assert "extract: params.yaml: finetune.lr = 'fast': should be a valid number" in output
+    assert "Traceback" not in output
+
+
+def test_photographs_with_real_weights(real_data, tmp_path):
+    """The head alone on frozen ImageNet features: a linear probe of these weights reaches 0.967."""
+    copy_project(tmp_path)
+    set_params(
+        tmp_path,
+        "recipes/photos.yaml",
+        extract__source=str(real_data / "ants_bees.7z"),
+        model__weights=str(real_data / "weights/mobilenet_v2-qnnpack-dequantised.pth"),
+    )
+    dvc(tmp_path, "repro", "train-head")
+    split = read_csv(tmp_path / "data/split.csv")
+    assert {(s["split"], s["label"]) for s in split} == {
+        (part, label) for part in ("train", "valid") for label in ("ants", "bees")
+    }
+    metrics = json.loads((tmp_path / "results/train_head/metrics.json").read_text())
+    assert metrics["valid"]["count"] == 153
+    assert metrics["valid"]["accuracy"] > 0.93
