@@ -17,7 +17,7 @@ setup: $(INSTALLED) ## Make .venv and install what requirements.lock pins
 
 run: setup ## Run the pipeline, print the metrics and where the report is
 	@dvc repro
-	@echo; dvc metrics show
+	@echo; python -m unfreeze.evaluate.table
 	@echo; echo "Report: $(CURDIR)/results/report/index.html"
 
 test: setup ## Check the style and run all tests
