@@ -101,6 +101,15 @@ def test_nothing_switches_the_run_cache_off():
             assert not any(o.get("persist") or o.get("cache") is False for o in options.values())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_no_whole_section_has_a_key_that_dvc_s_run_cache_overlooks(name):
+    """DVC hashes params without keys named `size` and `nfiles`, at any depth: declare such keys by their path."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for key in STAGES[name]["params"]:
+        section = params.get(key)
+        assert not isinstance(section, dict) or not {"size", "nfiles"} & section.keys(), key
+
+
 def test_imports_go_down_only():
     order = ["params", "data", "model", "train", "evaluate", "report"]
     allowed = {
