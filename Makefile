@@ -48,8 +48,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	  { echo "$(PYTHON) cannot make virtual environments: install its venv module (Debian: python3-venv)."; exit 1; }
 	@echo "Installing into $(VENV) (once, a minute or two) ..."
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock \
-	  2> $(VENV)/install.log || { tail -3 $(VENV)/install.log; \
-	  echo "Installing failed: is the network there, and the disk not full? All of pip's messages: $(VENV)/install.log"; exit 1; }
+	  2> $(VENV)/install.log || \
+	  { echo "Installing failed: is there a network, and space on the disk? What pip said is in $(VENV)/install.log."; exit 1; }
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . \
-	  2>> $(VENV)/install.log || { tail -3 $(VENV)/install.log; exit 1; }
+	  2>> $(VENV)/install.log || { echo "Installing failed: see $(VENV)/install.log."; exit 1; }
 	@touch $@
