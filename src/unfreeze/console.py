@@ -47,4 +47,6 @@ def run(stage: str, main: Callable[[], str]) -> None:
         summary = main()
     except UserError as error:
         sys.exit(f"{stage}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"{stage}: interrupted; nothing half-made is left, `dvc repro` goes on from here")
     print(f"{stage}: {summary} ({time.perf_counter() - started:.1f} s)", flush=True)

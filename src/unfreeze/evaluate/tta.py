@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
+from unfreeze.console import progress
 from unfreeze.params import Section
 from unfreeze.train.augment import AugmentParams, Images
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-    from torch import nn
+    from torch import Tensor, nn
+
+    from unfreeze.train.loop import Inputs
 
 
 class TtaParams(Section):
@@ -46,14 +49,19 @@ def predict_views(
     """
     from unfreeze.train.loop import predict
 
-    def probabilities(inputs, view: int) -> np.ndarray:
-        return predict(fabric, network, inputs, rows, batch_size, view).double().softmax(1).numpy()
+    def probabilities(inputs: Inputs, view: int) -> np.ndarray:
+        def counted(batch: np.ndarray, view: int) -> Tensor:
+            bar.update(len(batch))
+            return inputs(batch, view)
 
-    def augmented(batch: np.ndarray, view: int):
+        return predict(fabric, network, counted, rows, batch_size, view).double().softmax(1).numpy()
+
+    def augmented(batch: np.ndarray, view: int) -> Tensor:
         return images.augmented(batch, view, augment, seed, "tta")
 
-    plain = probabilities(images.plain, 0)
-    total = plain.copy()
-    for view in range(views):
-        total += probabilities(augmented, view)
+    with progress(len(rows) * (1 + views), "predict") as bar:
+        plain = probabilities(images.plain, 0)
+        total = plain.copy()
+        for view in range(views):
+            total += probabilities(augmented, view)
     return plain, total / (1 + views)

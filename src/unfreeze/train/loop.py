@@ -116,8 +116,9 @@ def fit(
         UserError: the loss is no longer finite.
     """
     step = 0
-    bar = progress(len(rates), str(key[-1]), unit="step")
-    for epoch in range(len(rates) // steps_per_epoch(len(rows), batch_size)):
+    epochs = len(rates) // steps_per_epoch(len(rows), batch_size)
+    bar = progress(epochs * len(rows), str(key[-1]))
+    for epoch in range(epochs):
         steps = []
         for batch in batches(rows, batch_size, *key, "order", epoch):
             set_rate(optimizer, rates[step])
@@ -131,7 +132,7 @@ def fit(
                 )
             steps.append(Step(step, epoch, rates[step], loss))
             step += 1
-            bar.update()
+            bar.update(len(batch))
         yield steps
     bar.close()
 

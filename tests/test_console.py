@@ -1,0 +1,36 @@
+import re
+
+import pytest
+
+from unfreeze import console
+
+
+def test_a_stage_ends_with_one_summary_line(capsys):
+    console.run("split", lambda: "3 classes")
+    assert re.fullmatch(r"split: 3 classes \(\d+\.\d s\)\n", capsys.readouterr().out)
+
+
+def test_a_user_s_error_is_one_clear_message_and_a_failure():
+    def fail() -> str:
+        raise console.UserError("params.yaml: seed is missing")
+
+    with pytest.raises(SystemExit) as ended:
+        console.run("split", fail)
+    assert ended.value.code == "split: params.yaml: seed is missing"
+
+
+def test_an_error_of_ours_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        console.run("split", lambda: str(1 / 0))
+
+
+def test_without_a_terminal_progress_is_plain_lines(capsys):
+    bar = console.progress(100, "decode")
+    bar.delay, bar.mininterval = 0, 0
+    for _ in range(4):
+        bar.update(25)
+        bar.refresh()
+    bar.close()
+    lines = capsys.readouterr().err
+    assert "\r" not in lines
+    assert re.search(r"^decode: +75%\|[#0-9 ]+\| 75/100 \[.*img/s\]$", lines, re.M), lines
