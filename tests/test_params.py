@@ -69,7 +69,8 @@ WRONG = [
     # options without effect
     ({"train_head__cycles": 1}, r"train_head\.cycle_mult = 2 has no effect with train_head\.cycles = 1"),
     ({"finetune__cycles": 1}, r"finetune\.cycle_mult = 2 has no effect"),
-    ({"augment__set": "none"}, r"tta\.views = 4 has no effect with augment\.set = none"),
+    ({"augment__set": "none"}, r"augment\.max_zoom = 1\.1 has no effect with augment\.set = none"),
+    ({"augment__set": "none", "augment__max_zoom": 1}, r"tta\.views = 4 has no effect with augment\.set = none"),
     (
         {"model__arch": "squeezenet1_1", "finetune__bn_freeze": True},
         r"finetune\.bn_freeze = True has no effect: squeezenet1_1 has no BatchNorm",

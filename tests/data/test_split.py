@@ -111,6 +111,21 @@ def test_a_count_that_takes_a_whole_class_is_an_error():
         make_splits(labels, digests, params(valid=10, test=0))
 
 
+def test_more_folds_than_images_are_an_error():
+    labels, digests = data(2, 3)
+    with pytest.raises(UserError, match=r"split\.folds = 7: there are only 6 different images"):
+        make_splits(labels, digests, params(valid=1, test=0, folds=7))
+
+
+def test_a_validation_split_that_only_repeats_test_images_is_made_anew():
+    labels = [Label(c, "train") for c in "ab" for _ in range(5)] + [
+        Label(c, s) for s in ("valid", "test") for c in "ab"
+    ]
+    splits = make_splits(labels, [*map(str, range(10)), "x", "y", "x", "y"], params())
+    assert splits.made == ["valid"]
+    assert splits.split[10:] == [None, None, "test", "test"] and splits.split.count("valid") == 2
+
+
 def test_a_class_of_a_given_split_may_be_missing_in_valid_but_not_in_train():
     labels = [Label("a", "train"), Label("b", "train"), Label("a", "valid")]
     assert check_classes(labels, ["train", "train", "valid"]) == [

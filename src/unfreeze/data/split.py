@@ -96,7 +96,10 @@ def make_splits(labels: Sequence[Label], digests: Sequence[str], params: SplitPa
     fold = [-1] * len(labels)
     if params.folds:
         start = 0
-        for name, members in _by_class(groups, labels, lambda i: split[i] in ("train", "valid")).items():
+        folded = _by_class(groups, labels, lambda i: split[i] in ("train", "valid"))
+        if (different := sum(map(len, folded.values()))) < params.folds:
+            raise UserError(f"split.folds = {params.folds}: there are only {different} different images to fold")
+        for name, members in folded.items():
             for place, group in enumerate(_shuffled(members, params.seed, "fold", name), start):
                 for i in group:
                     fold[i] = place % params.folds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -30,6 +31,12 @@ class AugmentParams(Section):
 
     set: Literal["none", "basic", "side_on", "top_down"]
     max_zoom: Annotated[Number, Field(ge=1, le=4)]
+
+    def check_with(self, params: SimpleNamespace) -> None:
+        if self.set == "none" and self.max_zoom > 1:
+            raise ValueError(
+                f"augment.max_zoom = {self.max_zoom} has no effect with augment.set = none: set it to 1"
+            )
 
 
 def draw(

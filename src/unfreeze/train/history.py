@@ -4,7 +4,9 @@ from dataclasses import astuple, fields
 from pathlib import Path
 
 from dvclive import Live
+from scmrepo.exceptions import SCMError
 
+from unfreeze.console import UserError
 from unfreeze.files import write_csv
 from unfreeze.train.loop import Epoch, Step
 
@@ -16,7 +18,10 @@ class History:
         self.folder = folder
         self.steps: list[Step] = []
         self.epochs: list[Epoch] = []
-        self.live = Live(str(folder / "live"), dvcyaml=None, save_dvc_exp=False, report=None)
+        try:
+            self.live = Live(str(folder / "live"), dvcyaml=None, save_dvc_exp=False, report=None)
+        except SCMError as error:
+            raise UserError(f"DVCLive needs a git repository with a commit ({error}): git commit first") from None
         self._write()
 
     def __enter__(self) -> "History":
