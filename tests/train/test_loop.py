@@ -15,12 +15,23 @@ from unfreeze.train.augment import AugmentParams, Images
 from unfreeze.train.finetune import finetune
 from unfreeze.train.head import cross_validate, fit_head, head_step, predict_head
 from unfreeze.train.history import History
-from unfreeze.train.loop import batches, fit, predict, score, set_rate, sgd, steps_per_epoch
-from unfreeze.train.schedule import FinetuneParams, StepParams, TrainHeadParams
+from unfreeze.train.loop import (
+    batches,
+    build_optimizer,
+    fit,
+    mix,
+    predict,
+    score,
+    set_pace,
+    steps_per_epoch,
+    train_step,
+)
+from unfreeze.train.schedule import FinetuneParams, Pace, StepParams, TrainHeadParams
 
-STEP = StepParams(batch_size=8, momentum=0.9, weight_decay=0.1)
+PLAIN = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.0, "label_smoothing": 0.0, "clip_norm": 0.0}
+STEP = StepParams(batch_size=8, **PLAIN | {"weight_decay": 0.1})
 HEAD = HeadParams(hidden=[16], dropout=[0.25, 0.5])
-TRAIN = TrainHeadParams(batch_size=8, momentum=0.9, weight_decay=0.0, lr=0.05, cycles=2, cycle_len=2, cycle_mult=2)
+TRAIN = TrainHeadParams(batch_size=8, **PLAIN, schedule="sgdr", lr=0.05, cycles=2, cycle_len=2, cycle_mult=2)
 
 
 @pytest.fixture
@@ -50,8 +61,9 @@ def test_the_order_is_new_each_epoch_and_the_same_each_time():
 
 def test_rates_keep_their_multiples_and_only_weights_decay():
     groups = [nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), nn.Linear(4, 2)]
-    optimizer = sgd(groups, [0.1, 1.0], STEP)
-    set_rate(optimizer, 0.02)
+    optimizer = build_optimizer(groups, [0.1, 1.0], STEP)
+    set_pace(optimizer, 0.02, 0.85)
+    assert all(part["momentum"] == 0.85 for part in optimizer.param_groups)
     of = {id(p): part for part in optimizer.param_groups for p in part["params"]}
     assert len(of) == 6
     for group, lr in zip(groups, (0.002, 0.02), strict=True):
@@ -66,7 +78,7 @@ def test_a_step_is_sgd_with_momentum(fabric):
     model = nn.Linear(3, 2)
     weight = model.weight.detach().clone()
     x, y = torch.randn(4, 3), torch.tensor([0, 1, 1, 0])
-    params = StepParams(batch_size=4, momentum=0.9, weight_decay=0.0)
+    params = StepParams(batch_size=4, **PLAIN)
     rates, velocity = [0.1, 0.05], 0
     bias = model.bias.detach().clone()
     bias_velocity = 0
@@ -75,9 +87,69 @@ def test_a_step_is_sgd_with_momentum(fabric):
         velocity = 0.9 * velocity + difference.T @ x / 4
         bias_velocity = 0.9 * bias_velocity + difference.mean(0)
         weight, bias = weight - lr * velocity, bias - lr * bias_velocity
-    list(fit(fabric, model, sgd([model], [1.0], params), lambda rows, epoch: x[torch.from_numpy(rows)], y,
-             np.arange(4), rates, 4, (0, "test")))  # fmt: skip
+    optimizer, schedule = build_optimizer([model], [1.0], params), [Pace(1.0, 0.9), Pace(0.5, 0.9)]
+    rows = np.arange(4)
+    list(
+        fit(
+            fabric,
+            model,
+            optimizer,
+            lambda r, epoch: x[torch.from_numpy(r)],
+            y,
+            rows,
+            0.1,
+            schedule,
+            params,
+            (0, "t"),
+        )
+    )
     assert torch.allclose(model.weight, weight, atol=1e-6)
+
+
+def test_adamw_decays_weights_apart_from_the_gradient(fabric):
+    model = nn.Linear(3, 2)
+    params = STEP.model_copy(update={"optimizer": "adamw"})
+    optimizer = build_optimizer([model], [1.0], params)
+    set_pace(optimizer, 0.01, 0.8)
+    assert all(part["betas"] == (0.8, 0.99) for part in optimizer.param_groups)
+    weight, bias = model.weight.detach().clone(), model.bias.detach().clone()
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()  # without a gradient only the decay acts: w (1 - lr * decay), and none on biases
+    assert torch.allclose(model.weight, weight * (1 - 0.01 * 0.1)) and torch.equal(model.bias, bias)
+
+
+def test_label_smoothing_and_mixed_targets_in_plain_numpy(fabric):
+    torch.manual_seed(0)
+    model, x, y = nn.Linear(4, 3), torch.randn(5, 4), torch.tensor([0, 2, 1, 1, 0])
+    soft = nn.functional.one_hot(y, 3).float()
+    log_p = model(x).log_softmax(1).detach().numpy()
+    for smoothing in (0.0, 0.1):
+        params = STEP.model_copy(update={"label_smoothing": smoothing})
+        expected = -((soft.numpy() * (1 - smoothing) + smoothing / 3) * log_p).sum(1).mean()
+        for targets in (y, soft):
+            still = build_optimizer([model], [1.0], params)  # its rate is 0
+            assert train_step(fabric, model, still, params, x, targets) == pytest.approx(expected, rel=1e-5)
+
+
+def test_clipping_bounds_the_norm_of_all_gradients_together(fabric):
+    model, x, y = nn.Linear(4, 3), torch.randn(5, 4) * 100, torch.tensor([0, 2, 1, 1, 0])
+    for clip, small in ((0.0, False), (0.5, True)):
+        params = STEP.model_copy(update={"clip_norm": clip})
+        train_step(fabric, model, build_optimizer([model], [1.0], params), params, x, y)
+        norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
+        assert (norm <= 0.5 + 1e-4) == small
+
+
+def test_mixup_mixes_inputs_and_targets_by_one_share():
+    x, y = torch.eye(6), torch.eye(6)
+    mixed_x, mixed_y = mix(x, y, 0.4, 1, "mixup", 0)
+    assert torch.equal(mixed_x, mixed_y)  # the same pairs and the same share
+    assert torch.allclose(mixed_y.sum(1), torch.ones(6))
+    shares = {round(v, 5) for v in mixed_y.flatten().tolist() if 0 < v < 1}
+    assert len(shares) <= 2 and sum(shares) == pytest.approx(1, abs=1e-4)
+    assert torch.equal(mix(x, y, 0.4, 1, "mixup", 0)[0], mixed_x)
+    assert not torch.equal(mix(x, y, 0.4, 1, "mixup", 1)[0], mixed_x)
 
 
 def test_training_the_head_learns_and_repeats_to_the_bit(fabric, problem):
@@ -157,7 +229,7 @@ def run_finetune(fabric, pictures, **changes):
     images, table = pictures
     network = Network(build_backbone("resnet18", "none", 1), build_head(1024, 2, HEAD, 1))
     params = FinetuneParams(**{
-        "batch_size": 8, "momentum": 0.9, "weight_decay": 0.0, "lr": 0.01, "lr_multipliers": [0.01, 0.1, 1],
+        **PLAIN, "batch_size": 8, "schedule": "sgdr", "mixup": 0.0, "lr": 0.01, "lr_multipliers": [0.01, 0.1, 1],
         "frozen_cycles": 1, "cycles": 1, "cycle_len": 1, "cycle_mult": 1, "bn_freeze": False, **changes,
     })  # fmt: skip
     start = {name: value.clone() for name, value in network.state_dict().items()}
@@ -180,6 +252,30 @@ def test_finetune_with_bn_freeze_keeps_the_body_s_statistics(fabric, pictures):
     state = network.state_dict()
     assert torch.equal(state["late.1.1.bn2.running_mean"], start["late.1.1.bn2.running_mean"])
     assert not torch.equal(state["late.1.1.bn2.weight"], start["late.1.1.bn2.weight"])
+
+
+def test_bn_freeze_train_trains_batchnorm_alone_while_the_body_is_frozen(fabric, pictures):
+    _, network, start = run_finetune(fabric, pictures, cycles=0, bn_freeze="train")
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, start[name])}
+    body = {name for name in changed if not name.startswith("head.")}
+    assert {"early.1.weight", "early.1.running_mean", "late.1.1.bn2.weight", "late.1.1.bn2.running_var"} <= body
+    assert not any("conv" in name or name == "early.0.weight" for name in body)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mixup": 0.4},
+        {"schedule": "one_cycle"},
+        {"optimizer": "adamw"},
+        {"label_smoothing": 0.1},
+        {"clip_norm": 0.1},
+    ],
+)
+def test_every_option_changes_what_is_learnt(fabric, pictures, changes):
+    _, network, _ = run_finetune(fabric, pictures, **changes)
+    _, plain, _ = run_finetune(fabric, pictures)
+    assert not torch.equal(network.head[2].weight, plain.head[2].weight)
 
 
 def test_no_cycles_at_all_leave_the_network_as_it_was(fabric, pictures):

@@ -102,7 +102,9 @@ class ModelParams(Section):
                 "at that size or more (about 1.15 times leaves room for random crops)"
             )
         if params.finetune.bn_freeze and not ARCHS[self.arch].batchnorm:
-            raise ValueError(f"finetune.bn_freeze = True has no effect: {self.arch} has no BatchNorm")
+            raise ValueError(
+                f"finetune.bn_freeze = {params.finetune.bn_freeze} has no effect: {self.arch} has no BatchNorm"
+            )
         if Path(self.weights).suffix in WEIGHTS_FILES and not Path(self.weights).is_file():
             raise ValueError(f"model.weights = {self.weights!r}: there is no such file")
 

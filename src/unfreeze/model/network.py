@@ -29,6 +29,7 @@ class Network(nn.Module):
         self.register_buffer("mean", torch.tensor(backbone.mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(backbone.std).view(-1, 1, 1), persistent=False)
         self.frozen = 0
+        self.train_bn = False
         self.bn_freeze = False
 
     @property
@@ -42,12 +43,21 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images))
 
-    def freeze_to(self, group: int) -> None:
-        """Freeze the groups before `group`: 0 trains all of them, 2 the head alone."""
-        self.frozen = group
+    def freeze_to(self, group: int, train_bn: bool = False) -> None:
+        """Freeze the groups before `group`: 0 trains all of them, 2 the head alone. With `train_bn` their
+        BatchNorm layers train all the same, as in today's fastai."""
+        self.frozen, self.train_bn = group, train_bn
         for i, module in enumerate(self.groups):
             module.requires_grad_(i >= group)
+        if train_bn:
+            for module in self._batchnorms():
+                module.requires_grad_(True)
         self.train(self.training)
+
+    def _batchnorms(self) -> list[nn.Module]:
+        """The backbone's BatchNorm layers."""
+        modules = [*self.early.modules(), *self.late.modules()]
+        return [module for module in modules if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
     def train(self, mode: bool = True) -> "Network":
         """Training mode for what trains. With `bn_freeze` the backbone's BatchNorm layers keep their running
@@ -55,10 +65,9 @@ class Network(nn.Module):
         super().train(mode)
         for module in self.groups[: self.frozen]:
             module.eval()
-        if self.bn_freeze:
-            for module in [*self.early.modules(), *self.late.modules()]:
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        if self.train_bn or self.bn_freeze:
+            for module in self._batchnorms():
+                module.train(mode and not self.bn_freeze)
         return self
 
 

@@ -8,8 +8,8 @@ from lightning_fabric import Fabric
 from unfreeze.data.table import SplitTable
 from unfreeze.model.network import Network
 from unfreeze.train.augment import AugmentParams, Images
-from unfreeze.train.loop import Step, fit, predict, score, sgd, steps_per_epoch
-from unfreeze.train.schedule import FinetuneParams, sgdr
+from unfreeze.train.loop import Step, build_optimizer, fit, predict, score, steps_per_epoch
+from unfreeze.train.schedule import FinetuneParams, cycle_lengths, paces
 
 
 def finetune(
@@ -32,22 +32,24 @@ def finetune(
     targets = torch.from_numpy(table.targets).to(fabric.device)
     per_epoch = steps_per_epoch(len(train), params.batch_size)
     phases = [
-        ("frozen", 2, sgdr(per_epoch, params.frozen_cycles, 1, 1)),
-        ("unfrozen", 0, sgdr(per_epoch, params.cycles, params.cycle_len, params.cycle_mult)),
+        ("frozen", 2, cycle_lengths(per_epoch, params.frozen_cycles, 1, 1)),
+        ("unfrozen", 0, cycle_lengths(per_epoch, params.cycles, params.cycle_len, params.cycle_mult)),
     ]
-    for phase, group, factors in phases:
-        network.freeze_to(group)
-        network.bn_freeze = params.bn_freeze and phase == "unfrozen"
+    for phase, group, lengths in phases:
+        network.bn_freeze = params.bn_freeze is True and phase == "unfrozen"
+        network.freeze_to(group, train_bn=params.bn_freeze == "train")
         epochs = fit(
             fabric,
             network,
-            sgd(network.groups, params.lr_multipliers, params),
+            build_optimizer(network.groups, params.lr_multipliers, params),
             lambda batch, epoch, phase=phase: images.augmented(batch, epoch, augment, seed, phase),
             targets,
             train,
-            [params.lr * factor for factor in factors],
-            params.batch_size,
+            params.lr,
+            paces(params.schedule, lengths, params.momentum),
+            params,
             (seed, phase),
+            params.mixup,
         )
         for steps in epochs:
             logits = predict(fabric, network, images.plain, valid, params.batch_size)

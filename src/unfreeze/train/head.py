@@ -12,15 +12,15 @@ from unfreeze.model.head import HeadParams, build_head
 from unfreeze.train.loop import (
     Step,
     batches,
+    build_optimizer,
     fit,
     predict,
     seed_step,
-    set_rate,
-    sgd,
+    set_pace,
     steps_per_epoch,
     train_step,
 )
-from unfreeze.train.schedule import StepParams, TrainHeadParams, sgdr
+from unfreeze.train.schedule import StepParams, TrainHeadParams, cycle_lengths, paces
 
 
 def fit_head(
@@ -32,19 +32,19 @@ def fit_head(
     params: TrainHeadParams,
     key: tuple[int | str, ...],
 ) -> Iterator[list[Step]]:
-    """Train `head` on `features` `[N, F]` of `rows` by SGDR; yields the steps of each epoch (see `loop.fit`)."""
-    factors = sgdr(
-        steps_per_epoch(len(rows), params.batch_size), params.cycles, params.cycle_len, params.cycle_mult
-    )
+    """Train `head` on `features` `[N, F]` of `rows`; yields the steps of each epoch (see `loop.fit`)."""
+    per_epoch = steps_per_epoch(len(rows), params.batch_size)
+    lengths = cycle_lengths(per_epoch, params.cycles, params.cycle_len, params.cycle_mult)
     return fit(
         fabric,
         head,
-        sgd([head], [1.0], params),
+        build_optimizer([head], [1.0], params),
         lambda batch, epoch: features[torch.from_numpy(batch)],
         targets,
         rows,
-        [params.lr * factor for factor in factors],
-        params.batch_size,
+        params.lr,
+        paces(params.schedule, lengths, params.momentum),
+        params,
         key,
     )
 
@@ -87,7 +87,7 @@ def head_step(
     seed: int,
 ) -> Callable[[int, float], float]:
     """For the range test: a function that trains one batch at a given rate and returns its loss."""
-    optimizer = sgd([head], [1.0], params)
+    optimizer = build_optimizer([head], [1.0], params)
     stream = (
         batch for epoch in count() for batch in batches(rows, params.batch_size, seed, "find-lr", "order", epoch)
     )
@@ -95,8 +95,8 @@ def head_step(
     def step(i: int, lr: float) -> float:
         batch = torch.from_numpy(next(stream))
         seed_step(seed, "find-lr", "step", i)
-        set_rate(optimizer, lr)
+        set_pace(optimizer, lr, params.momentum)
         head.train()
-        return train_step(fabric, head, optimizer, features[batch], targets[batch])
+        return train_step(fabric, head, optimizer, params, features[batch], targets[batch])
 
     return step

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from unfreeze import draws
 from unfreeze.console import UserError, progress
-from unfreeze.train.schedule import StepParams
+from unfreeze.train.schedule import Pace, StepParams
 
 Inputs = Callable[[np.ndarray, int], Tensor]
 """(rows, epoch) -> what the module takes for these rows, on the device."""
@@ -56,8 +56,10 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
     return max(1, (rows + batch_size - 2) // batch_size)
 
 
-def sgd(groups: Sequence[nn.Module], multipliers: Sequence[float], params: StepParams) -> torch.optim.SGD:
-    """SGD with momentum; each group has its multiplier, and only parameters of more than one dimension decay."""
+def build_optimizer(
+    groups: Sequence[nn.Module], multipliers: Sequence[float], params: StepParams
+) -> torch.optim.Optimizer:
+    """The optimizer; each group has its multiplier, and only parameters of more than one dimension decay."""
     parts = []
     for group, multiplier in zip(groups, multipliers, strict=True):
         trained = [p for p in group.parameters() if p.requires_grad]
@@ -66,26 +68,52 @@ def sgd(groups: Sequence[nn.Module], multipliers: Sequence[float], params: StepP
             if chosen:
                 decay = params.weight_decay if decays else 0.0
                 parts.append({"params": chosen, "multiplier": multiplier, "weight_decay": decay})
+    if params.optimizer == "adamw":
+        return torch.optim.AdamW(parts, lr=0.0, betas=(params.momentum, 0.99))
     return torch.optim.SGD(parts, lr=0.0, momentum=params.momentum)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set each group's rate to its fixed multiple of `lr`."""
+def set_pace(optimizer: torch.optim.Optimizer, lr: float, momentum: float) -> None:
+    """Set each group's rate to its fixed multiple of `lr`, and the momentum."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["multiplier"]
+        if "betas" in group:
+            group["betas"] = (momentum, group["betas"][1])
+        else:
+            group["momentum"] = momentum
 
 
 def train_step(
-    fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor
+    fabric: Fabric,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    params: StepParams,
+    inputs: Tensor,
+    targets: Tensor,
 ) -> float:
-    """One step of cross-entropy; returns the loss before it."""
+    """One step of cross-entropy; returns the loss before it.
+
+    Args:
+        targets: int64 `[B]`, or probabilities `[B, C]` of mixed images.
+    """
     with fabric.autocast():
         logits = model(inputs)
-    loss = cross_entropy(logits.float(), targets)
+    loss = cross_entropy(logits.float(), targets, label_smoothing=params.label_smoothing)
     optimizer.zero_grad()
     fabric.backward(loss)
+    if params.clip_norm:
+        nn.utils.clip_grad_norm_(model.parameters(), params.clip_norm)
     optimizer.step()
     return loss.item()
+
+
+def mix(inputs: Tensor, targets: Tensor, alpha: float, *key: int | str) -> tuple[Tensor, Tensor]:
+    """Mixup (Zhang et al. 2018): each input `[B, ...]` and target `[B, C]` mixed with another one of the batch, by
+    one share for the whole batch, drawn from Beta(alpha, alpha)."""
+    generator = draws.generator(*key)
+    share = generator.beta(alpha, alpha)
+    other = torch.from_numpy(generator.permutation(len(inputs)))
+    return share * inputs + (1 - share) * inputs[other], share * targets + (1 - share) * targets[other]
 
 
 def seed_step(*key: int | str) -> None:
@@ -101,36 +129,45 @@ def fit(
     inputs: Inputs,
     targets: Tensor,
     rows: np.ndarray,
-    rates: Sequence[float],
-    batch_size: int,
+    lr: float,
+    schedule: Sequence[Pace],
+    params: StepParams,
     key: tuple[int | str, ...],
+    mixup: float = 0.0,
 ) -> Iterator[list[Step]]:
-    """Train on `rows`, at `rates[i]` in step i, and yield the steps of each epoch when it is over.
+    """Train on `rows`, step i at the pace of `schedule[i]`, and yield the steps of each epoch when it is over.
 
     Args:
         targets: int64 `[N]`, class of every row, on the device.
-        rates: of the head, one for each step of whole epochs.
+        lr: the highest rate of the last group, the head.
+        schedule: one pace for each step of whole epochs.
+        mixup: alpha, 0 for none.
         key: seeds the order of the rows and the dropout, together with epoch and step.
 
     Raises:
         UserError: the loss is no longer finite.
     """
     step = 0
-    epochs = len(rates) // steps_per_epoch(len(rows), batch_size)
+    classes = int(targets.max()) + 1
+    epochs = len(schedule) // steps_per_epoch(len(rows), params.batch_size)
     bar = progress(epochs * len(rows), str(key[-1]))
     for epoch in range(epochs):
         steps = []
-        for batch in batches(rows, batch_size, *key, "order", epoch):
-            set_rate(optimizer, rates[step])
+        for batch in batches(rows, params.batch_size, *key, "order", epoch):
+            rate = lr * schedule[step].factor
+            set_pace(optimizer, rate, schedule[step].momentum)
             seed_step(*key, "step", step)
             model.train()
-            loss = train_step(fabric, model, optimizer, inputs(batch, epoch), targets[torch.from_numpy(batch)])
+            x, y = inputs(batch, epoch), targets[torch.from_numpy(batch)]
+            if mixup:
+                x, y = mix(x, one_hot(y, classes).float(), mixup, *key, "mixup", step)
+            loss = train_step(fabric, model, optimizer, params, x, y)
             if not np.isfinite(loss):
                 raise UserError(
-                    f"the loss is {loss} at step {step} (epoch {epoch}), learning rate {rates[step]:.3g}: "
+                    f"the loss is {loss} at step {step} (epoch {epoch}), learning rate {rate:.3g}: "
                     f"try a rate 3 to 10 times lower, as results/find_lr suggests"
                 )
-            steps.append(Step(step, epoch, rates[step], loss))
+            steps.append(Step(step, epoch, rate, loss))
             step += 1
             bar.update(len(batch))
         yield steps

@@ -1,8 +1,10 @@
 """Learning rates as pure functions of the step, and the params of the two training stages."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -10,41 +12,95 @@ from unfreeze.params import Number, Section
 
 Rate = Annotated[Number, Field(gt=0, le=100)]
 Count = Annotated[int, Field(ge=1, le=10_000)]
+Schedule = Literal["sgdr", "one_cycle", "constant"]
+"""How the rate goes within a cycle: falls as a cosine and restarts, rises and falls, or stays."""
 
 
-def epochs_of(cycles: int, cycle_len: int, cycle_mult: int) -> int:
-    """Epochs of all cycles: cycle_len * (1 + m + ... + m^(cycles-1))."""
-    return cycle_len * sum(cycle_mult**i for i in range(cycles))
+DIV = 10
+"""One-cycle starts and ends its slopes at this fraction of the highest rate, and its tail ends 100 times lower."""
+TAIL = 0.1
+"""Share of a one-cycle's steps that the tail takes."""
+MOMENTUM_RANGE = 0.1
+"""How far the momentum of a one-cycle goes below `momentum`."""
 
 
-def sgdr(steps_per_epoch: int, cycles: int, cycle_len: int, cycle_mult: int) -> list[float]:
+@dataclass(frozen=True)
+class Pace:
+    """What one step runs at."""
+
+    factor: float
+    """Of the learning rate, for every layer group alike."""
+    momentum: float
+
+
+def cycle_lengths(steps_per_epoch: int, cycles: int, cycle_len: int, cycle_mult: int) -> list[int]:
+    """Steps of each cycle: the first takes `cycle_len` epochs, each next one `cycle_mult` times as long."""
+    return [steps_per_epoch * cycle_len * cycle_mult**i for i in range(cycles)]
+
+
+def sgdr(lengths: Sequence[int]) -> list[float]:
     """Factors of the learning rate, one a step, of stochastic gradient descent with warm restarts.
 
-    In a cycle of T steps, step t = 0..T-1 has the factor (1 + cos(pi t / T)) / 2; each cycle is `cycle_mult`
-    times as long as the one before (Loshchilov & Hutter 2016). The first 1/20 of the first cycle runs at 1/100
-    (fast.ai's library); a first cycle of a single step has no such warm-up, for it would learn nothing.
+    In a cycle of T steps, step t = 0..T-1 has the factor (1 + cos(pi t / T)) / 2 (Loshchilov & Hutter 2016).
+    The first 1/20 of the first cycle runs at 1/100 (fast.ai's library); a first cycle of a single step has no
+    such warm-up, for it would learn nothing.
     """
     factors: list[float] = []
-    for i in range(cycles):
-        length = steps_per_epoch * cycle_len * cycle_mult**i
+    for i, length in enumerate(lengths):
         for t in range(length):
             warm_up = i == 0 and length > 1 and t < length / 20
             factors.append(0.01 if warm_up else (1 + math.cos(math.pi * t / length)) / 2)
     return factors
 
 
+def one_cycle(lengths: Sequence[int]) -> list[tuple[float, float]]:
+    """Factors of the learning rate and of the momentum's range, one pair a step (Smith 2018).
+
+    In each cycle the rate rises linearly from 1/10 to 1 over 45% of the steps, falls back to 1/10 over as many,
+    and over the rest to 1/1000 (fast.ai's `use_clr_beta`). The second number is 1 for the highest momentum and 0
+    for the lowest: it runs the other way, and stays at 1 at the end.
+    """
+    pairs: list[tuple[float, float]] = []
+    for length in lengths:
+        half = max(1, int(length * (1 - TAIL) / 2))
+        for t in range(length):
+            if t < 2 * half:
+                height = 1 - abs(t - half) / half
+                pairs.append(((1 + height * (DIV - 1)) / DIV, 1 - height))
+            else:
+                done = (t - 2 * half + 1) / (length - 2 * half)
+                pairs.append(((1 - 0.99 * done) / DIV, 1.0))
+    return pairs
+
+
+def paces(schedule: str, lengths: Sequence[int], momentum: float) -> list[Pace]:
+    """The schedule of all cycles: `sgdr`, `one_cycle` or `constant`."""
+    if schedule == "one_cycle":
+        return [Pace(factor, momentum - MOMENTUM_RANGE * (1 - high)) for factor, high in one_cycle(lengths)]
+    factors = sgdr(lengths) if schedule == "sgdr" else [1.0] * sum(lengths)
+    return [Pace(factor, momentum) for factor in factors]
+
+
 class StepParams(Section):
     """What a step of gradient descent is, for the finder as for training."""
 
     batch_size: Annotated[int, Field(ge=2)]
+    optimizer: Literal["sgd", "adamw"]
+    """SGD with momentum (the course's), or AdamW (Loshchilov & Hutter 2017)."""
     momentum: Annotated[Number, Field(ge=0, lt=1)]
+    """Of SGD, or AdamW's first beta. Of one-cycle the highest: it goes 0.1 lower where the rate is highest."""
     weight_decay: Annotated[Number, Field(ge=0)]
-    """L2, on weights only: normalisation layers and biases have none."""
+    """On weights only: normalisation layers and biases have none. SGD adds it to the gradient, AdamW does not."""
+    label_smoothing: Annotated[Number, Field(ge=0, lt=1)]
+    """Share of the target spread over all classes (Szegedy et al. 2016); 0: none."""
+    clip_norm: Annotated[Number, Field(ge=0)]
+    """Largest norm of all gradients together; 0: they are not clipped."""
 
 
 class TrainHeadParams(StepParams):
     """`train_head`: the head on cached features."""
 
+    schedule: Schedule
     lr: Rate
     cycles: Count
     cycle_len: Count
@@ -53,12 +109,13 @@ class TrainHeadParams(StepParams):
     """Each cycle is this many times as long as the one before."""
 
     def check_with(self, params: SimpleNamespace) -> None:
-        _refuse_idle_mult("train_head", self)
+        _check("train_head", self)
 
 
 class FinetuneParams(StepParams):
     """`finetune`: frozen cycles of one epoch on augmented images, then everything unfrozen."""
 
+    schedule: Schedule
     lr: Rate
     """Of the head; the other groups have fixed multiples of it."""
     lr_multipliers: Annotated[list[Rate], Field(min_length=3, max_length=3)]
@@ -68,18 +125,26 @@ class FinetuneParams(StepParams):
     """Unfrozen cycles."""
     cycle_len: Count
     cycle_mult: Count
-    bn_freeze: bool
-    """After unfreezing, the backbone's BatchNorm layers keep their running statistics."""
+    bn_freeze: bool | Literal["train"]
+    """The backbone's BatchNorm layers. True: they keep their running statistics after unfreezing. False: they are
+    frozen and unfrozen with their group. train: they train even while their group is frozen, as in today's
+    fastai."""
+    mixup: Annotated[Number, Field(ge=0, le=10)]
+    """Alpha of the beta distribution that pairs of images are mixed by (Zhang et al. 2018); 0: none."""
 
     def check_with(self, params: SimpleNamespace) -> None:
-        _refuse_idle_mult("finetune", self)
-        if self.bn_freeze and not self.cycles:
+        _check("finetune", self)
+        if self.bn_freeze is True and not self.cycles:
             raise ValueError("finetune.bn_freeze = True has no effect with finetune.cycles = 0: nothing unfreezes")
 
 
-def _refuse_idle_mult(name: str, params: TrainHeadParams | FinetuneParams) -> None:
+def _check(name: str, params: TrainHeadParams | FinetuneParams) -> None:
     if params.cycles < 2 and params.cycle_mult > 1:
         raise ValueError(
             f"{name}.cycle_mult = {params.cycle_mult} has no effect with {name}.cycles = {params.cycles}: "
             "set it to 1, or ask for 2 cycles or more"
+        )
+    if params.schedule == "one_cycle" and params.momentum < MOMENTUM_RANGE:
+        raise ValueError(
+            f"{name}.momentum = {params.momentum}: one_cycle takes it {MOMENTUM_RANGE} lower; set it to 0.95"
         )
