@@ -1,0 +1,88 @@
+"""Twenty losses of the head and of fine-tuning on a fixed tiny input, in full precision.
+
+A change that must not alter numbers leaves tests/golden/ alone; one that may writes it anew with
+`python tests/test_golden.py`.
+"""
+
+import json
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unfreeze import draws
+from unfreeze.data.table import SplitTable
+from unfreeze.model.backbone import build_backbone
+from unfreeze.model.head import HeadParams, build_head
+from unfreeze.model.network import Network
+from unfreeze.runtime import RuntimeParams, start
+from unfreeze.train.augment import AugmentParams, Images
+from unfreeze.train.finetune import finetune
+from unfreeze.train.head import fit_head
+from unfreeze.train.schedule import FinetuneParams, TrainHeadParams
+
+GOLDEN = Path(__file__).parent / "golden"
+HEAD = HeadParams(hidden=[16], dropout=[0.25, 0.5])
+STEP = {
+    "batch_size": 8,
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "weight_decay": 1e-3,
+    "label_smoothing": 0.0,
+    "clip_norm": 0.0,
+    "schedule": "sgdr",
+}
+
+
+class Doubles(Images):
+    """Images in 64 bits: a network in 32 bits would blow the rounding of another thread count up to percents."""
+
+    def plain(self, rows, epoch=0):
+        return super().plain(rows).double()
+
+    def augmented(self, rows, epoch, params, *key):
+        return super().augmented(rows, epoch, params, *key).double()
+
+
+def head_losses() -> list[float]:
+    targets = torch.arange(40) % 3
+    features = torch.from_numpy(draws.uniform(np.arange(40), 6, 0, "golden")).float() + torch.eye(3, 6)[targets]
+    head = build_head(6, 3, HEAD, 1)
+    params = TrainHeadParams(**STEP, lr=0.05, cycles=2, cycle_len=2, cycle_mult=1)
+    fabric = start(RuntimeParams(device="cpu", precision="32"))
+    steps = chain(*fit_head(fabric, head, features, targets, np.arange(40), params, (1, "golden")))
+    return [step.loss for step in steps]
+
+
+def finetune_losses() -> list[float]:
+    pixels = (draws.uniform(np.arange(56), 36 * 36 * 3, 0, "golden") * 256).astype(np.uint8).reshape(-1, 36, 36, 3)
+    rows = {"train": np.arange(40), "valid": np.arange(40, 56), "test": np.array([], dtype=np.int64)}
+    table = SplitTable(["a", "b"], rows, np.arange(56) % 2, np.full(56, -1), {})
+    network = Network(build_backbone("resnet18", "none", 1), build_head(1024, 2, HEAD, 1))
+    params = FinetuneParams(
+        **STEP, lr=0.01, lr_multipliers=[0.01, 0.1, 1], frozen_cycles=1, cycles=2, cycle_len=1, cycle_mult=2,
+        bn_freeze=True, mixup=0.0,
+    )  # fmt: skip
+    fabric, images = start(RuntimeParams(device="cpu", precision="32")), Doubles(pixels, 32, torch.device("cpu"))
+    epochs = finetune(
+        fabric, network.double(), images, table, AugmentParams(set="side_on", max_zoom=1.1), params, 1
+    )
+    return [step.loss for _, steps, _ in epochs for step in steps]
+
+
+LOSSES = {"head": head_losses, "finetune": finetune_losses}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_the_golden_ones(name):
+    golden = json.loads((GOLDEN / f"{name}.json").read_text())
+    assert len(golden) == 20
+    # Other instruction sets and thread counts round differently: room for that and for nothing else.
+    assert LOSSES[name]() == pytest.approx(golden, rel=1e-4)
+
+
+if __name__ == "__main__":
+    for name, losses in LOSSES.items():
+        (GOLDEN / f"{name}.json").write_text(json.dumps(losses(), indent=1) + "\n")
