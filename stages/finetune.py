@@ -27,7 +27,7 @@ def main() -> str:
 
     from unfreeze.model.network import assemble, save_network
     from unfreeze.train.augment import Images
-    from unfreeze.train.finetune import finetune
+    from unfreeze.train.finetune import finetune, snapshot_epochs
     from unfreeze.train.history import History
 
     pixels = open_array(paths.PIXELS)
@@ -37,6 +37,8 @@ def main() -> str:
     images = Images(pixels, params.model.size, fabric.device)
 
     best = (0.0, float("-inf"))
+    paths.SNAPSHOTS.mkdir(parents=True, exist_ok=True)
+    kept = snapshot_epochs(params.finetune)
     with History(paths.FINETUNE) as history:
         for phase, steps, valid in finetune(
             fabric, network, images, table, params.augment, params.finetune, params.seed
@@ -45,6 +47,8 @@ def main() -> str:
             if (epoch.valid_accuracy, -epoch.valid_loss) > best:
                 best = (epoch.valid_accuracy, -epoch.valid_loss)
                 save_network(paths.BEST_MODEL, network, card)
+            if epoch.epoch in kept:
+                save_network(paths.SNAPSHOTS / f"epoch_{epoch.epoch:03}.safetensors", network, card)
     save_network(paths.MODEL, network, card)
     if not history.epochs:
         save_network(paths.BEST_MODEL, network, card)

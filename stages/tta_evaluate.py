@@ -25,12 +25,16 @@ def main() -> str:
 
     pixels = open_array(paths.PIXELS)
     table = read_split(paths.SPLIT_CSV, len(pixels))
-    network, card = load_network(paths.MODEL)
-    network.to(fabric.device, memory_format=torch.channels_last)
-    images = Images(pixels, card.size, fabric.device)
-
     rows = np.concatenate([table.rows["valid"], table.rows["test"]])
-    plain, tta = predict_views(fabric, network, images, rows, params.tta.views, params.augment, params.seed, BATCH)
+    views = (params.tta.views, params.augment, params.seed, BATCH)
+    predictions = []
+    for path in [*sorted(paths.SNAPSHOTS.glob("*.safetensors")), paths.MODEL]:
+        network, card = load_network(path)
+        network.to(fabric.device, memory_format=torch.channels_last)
+        images = Images(pixels, card.size, fabric.device)
+        predictions.append(predict_views(fabric, network, images, rows, *views))
+    plain, tta = predictions[-1][0], np.mean([mean for _, mean in predictions], axis=0)
+
     features = torch.tensor(open_array(paths.FEATURES)[rows]).to(fabric.device)
     head = load_head(paths.HEAD)[0].to(fabric.device)
     head_only = predict_head(fabric, head, features, np.arange(len(rows))).double().softmax(1).numpy()

@@ -59,7 +59,8 @@ def ran(output: str) -> list[str]:
 SMALL = {
     "extract__source": "data/raw/cut.7z",
     "train_head__batch_size": 16,
-    "finetune__cycles": 1,
+    "finetune__cycles": 2,
+    "finetune__snapshots": 2,
     "finetune__cycle_len": 1,
     "finetune__cycle_mult": 1,
     "split__folds": 3,
@@ -107,6 +108,7 @@ def test_every_stage_says_what_it_made(project):
     assert "no transfer took place" in page
     assert 'src="http' not in page and 'href="http' not in page
     assert (project / "models/best.safetensors").is_file()
+    assert [p.name for p in (project / "models/snapshots").iterdir()] == ["epoch_001.safetensors"]
 
 
 def test_predictions_are_those_of_the_saved_model(project):

@@ -63,7 +63,7 @@ def finetune_losses() -> list[float]:
     network = Network(build_backbone("resnet18", "none", 1), build_head(1024, 2, HEAD, 1))
     params = FinetuneParams(
         **STEP, lr=0.01, lr_multipliers=[0.01, 0.1, 1], frozen_cycles=1, cycles=2, cycle_len=1, cycle_mult=2,
-        bn_freeze=True, mixup=0.0,
+        bn_freeze=True, mixup=0.0, snapshots=1,
     )  # fmt: skip
     fabric, images = start(RuntimeParams(device="cpu", precision="32")), Doubles(pixels, 32, torch.device("cpu"))
     epochs = finetune(

@@ -65,6 +65,7 @@ WRONG = [
     ({"split__valid": 0.5, "split__test": 0.5}, r"split\.valid \+ split\.test = 1\.0"),
     ({"split__folds": 1}, r"split\.folds = 1"),
     ({"head__dropout": [0.5]}, r"head\.dropout = \[0\.5\]: takes 2 values"),
+    ({"finetune__snapshots": 4}, r"finetune\.snapshots = 4: there are only finetune\.cycles = 3"),
     ({"find_lr__lr_max": 1e-6}, r"find_lr\.lr_max = 1e-06: must be above find_lr\.lr_min"),
     # options without effect
     ({"train_head__cycles": 1}, r"train_head\.cycle_mult = 2 has no effect with train_head\.cycles = 1"),

@@ -25,4 +25,5 @@ REPORT_HTML = Path("results/report/index.html")
 
 HEAD = Path("models/head.safetensors")
 MODEL = Path("models/model.safetensors")
+SNAPSHOTS = Path("models/snapshots")
 BEST_MODEL = Path("models/best.safetensors")

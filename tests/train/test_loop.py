@@ -12,7 +12,7 @@ from unfreeze.model.backbone import build_backbone
 from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import Network
 from unfreeze.train.augment import AugmentParams, Images
-from unfreeze.train.finetune import finetune
+from unfreeze.train.finetune import finetune, snapshot_epochs
 from unfreeze.train.head import cross_validate, fit_head, head_step, predict_head
 from unfreeze.train.history import History
 from unfreeze.train.loop import (
@@ -229,7 +229,8 @@ def run_finetune(fabric, pictures, **changes):
     images, table = pictures
     network = Network(build_backbone("resnet18", "none", 1), build_head(1024, 2, HEAD, 1))
     params = FinetuneParams(**{
-        **PLAIN, "batch_size": 8, "schedule": "sgdr", "mixup": 0.0, "lr": 0.01, "lr_multipliers": [0.01, 0.1, 1],
+        **PLAIN, "batch_size": 8, "schedule": "sgdr", "mixup": 0.0, "snapshots": 1, "lr": 0.01,
+        "lr_multipliers": [0.01, 0.1, 1],
         "frozen_cycles": 1, "cycles": 1, "cycle_len": 1, "cycle_mult": 1, "bn_freeze": False, **changes,
     })  # fmt: skip
     start = {name: value.clone() for name, value in network.state_dict().items()}
@@ -276,6 +277,15 @@ def test_every_option_changes_what_is_learnt(fabric, pictures, changes):
     _, network, _ = run_finetune(fabric, pictures, **changes)
     _, plain, _ = run_finetune(fabric, pictures)
     assert not torch.equal(network.head[2].weight, plain.head[2].weight)
+
+
+@pytest.mark.parametrize(("snapshots", "epochs"), [(1, []), (2, [4]), (3, [2, 4])])
+def test_snapshots_are_the_ends_of_the_last_cycles_but_one(snapshots, epochs):
+    params = FinetuneParams(
+        **PLAIN, batch_size=8, schedule="sgdr", lr=0.1, lr_multipliers=[1, 1, 1], frozen_cycles=2, cycles=3,
+        cycle_len=1, cycle_mult=2, bn_freeze=False, mixup=0.0, snapshots=snapshots,
+    )  # fmt: skip
+    assert snapshot_epochs(params) == epochs  # two frozen epochs, then cycles that end with epochs 2, 4 and 8
 
 
 def test_no_cycles_at_all_leave_the_network_as_it_was(fabric, pictures):

@@ -1,6 +1,7 @@
 """Steps 4 to 8 of the recipe: the head on augmented images, then the whole network."""
 
 from collections.abc import Iterator
+from itertools import accumulate
 
 import torch
 from lightning_fabric import Fabric
@@ -10,6 +11,14 @@ from unfreeze.model.network import Network
 from unfreeze.train.augment import AugmentParams, Images
 from unfreeze.train.loop import Step, build_optimizer, fit, predict, score, steps_per_epoch
 from unfreeze.train.schedule import FinetuneParams, cycle_lengths, paces
+
+
+def snapshot_epochs(params: FinetuneParams) -> list[int]:
+    """The epochs, counted over both phases, after which the network is kept beside the last one: the ends of the
+    `snapshots` last cycles but one (Huang et al. 2017)."""
+    lengths = cycle_lengths(1, params.cycles, params.cycle_len, params.cycle_mult)
+    ends = [params.frozen_cycles + end - 1 for end in accumulate(lengths)]
+    return ends[-params.snapshots : -1]
 
 
 def finetune(

@@ -125,6 +125,8 @@ class FinetuneParams(StepParams):
     """Unfrozen cycles."""
     cycle_len: Count
     cycle_mult: Count
+    snapshots: Annotated[int, Field(ge=1)]
+    """Networks that predict together, from the ends of the last cycles (Huang et al. 2017); 1: the last alone."""
     bn_freeze: bool | Literal["train"]
     """The backbone's BatchNorm layers. True: they keep their running statistics after unfreezing. False: they are
     frozen and unfrozen with their group. train: they train even while their group is frozen, as in today's
@@ -134,6 +136,10 @@ class FinetuneParams(StepParams):
 
     def check_with(self, params: SimpleNamespace) -> None:
         _check("finetune", self)
+        if self.snapshots > max(1, self.cycles):
+            raise ValueError(
+                f"finetune.snapshots = {self.snapshots}: there are only finetune.cycles = {self.cycles}"
+            )
         if self.bn_freeze is True and not self.cycles:
             raise ValueError("finetune.bn_freeze = True has no effect with finetune.cycles = 0: nothing unfreezes")
 
