@@ -1,3 +1,4 @@
+import re
 import shutil
 
 import pytest
@@ -89,6 +90,20 @@ def test_weights_from_a_file_with_or_without_their_classifier(tmp_path, state, s
         backbone = build_backbone("squeezenet1_1", str(path), 0)
         assert torch.equal(backbone.early[0].weight, state["features.0.weight"])
         assert torch.equal(backbone.late[-1].expand3x3.weight, state["features.12.expand3x3.weight"])
+
+
+def test_files_of_every_age_load(tmp_path):
+    """Torchvision's DenseNet files have older keys; MNASNet wants a version number, which .safetensors lacks."""
+    path = tmp_path / "w.safetensors"
+    dense = models.densenet121().state_dict()
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): value for key, value in dense.items()}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    save_file(old, path)
+    layer = build_backbone("densenet121", str(path), 0).early[4].denselayer1
+    assert torch.equal(layer.conv2.weight, dense["features.denseblock1.denselayer1.conv2.weight"])
+    mnas = models.mnasnet0_5().state_dict()
+    save_file(mnas, path)
+    assert torch.equal(build_backbone("mnasnet0_5", str(path), 0).early[0].weight, mnas["layers.0.weight"])
 
 
 def refused(path, content, message, arch="squeezenet1_1"):

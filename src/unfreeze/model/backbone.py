@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WEIGHTS_FILES = (".safetensors", ".pth", ".pt")
+# Keys in torchvision's files of DenseNet and ViT that are older than the modules' names.
+RENAMED = (
+    (r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2."),
+    (r"\.mlp\.linear_1\.", ".mlp.0."),
+    (r"\.mlp\.linear_2\.", ".mlp.3."),
+)
 
 
 @dataclass(frozen=True)
@@ -223,14 +230,12 @@ def _read_state(path: Path) -> dict[str, Tensor]:
 
 def _load(net: nn.Module, backbone: Backbone, state: dict[str, Tensor], source: str) -> None:
     """Load `state` into the backbone's part of `net`; the classifier's keys may be missing or of other shapes."""
-    own = net.state_dict()
-    kept = {id(module) for group in (backbone.early, backbone.late) for module in group.modules()}
-    needed = {
-        f"{name}.{key}" if name else key
-        for name, module in net.named_modules()
-        if id(module) in kept
-        for key in _own_state(module)
-    }
+    for old, new in RENAMED:
+        state = {re.sub(old, new, key): value for key, value in state.items()}
+    own = net.state_dict(keep_vars=True)
+    groups = (backbone.early, backbone.late)
+    kept = {id(tensor) for group in groups for tensor in group.state_dict(keep_vars=True).values()}
+    needed = {key for key, tensor in own.items() if id(tensor) in kept}
     # Files from before BatchNorm counted its batches lack this counter, which nothing here uses.
     missing = sorted(key for key in needed - state.keys() if not key.endswith("num_batches_tracked"))
     shapes = sorted(
@@ -243,10 +248,5 @@ def _load(net: nn.Module, backbone: Backbone, state: dict[str, Tensor], source: 
         if keys:
             listed = ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")
             raise UserError(f"model.weights = {source} does not fit {type(net).__name__}: it {what} {listed}")
-    net.load_state_dict({key: state[key] for key in needed & state.keys()}, strict=False)
-
-
-def _own_state(module: nn.Module) -> list[str]:
-    """Names of the parameters and buffers that `module` holds itself."""
-    buffers = {name for name, _ in module.named_buffers(recurse=False)} - module._non_persistent_buffers_set
-    return [*buffers, *(name for name, _ in module.named_parameters(recurse=False))]
+    for key in needed & state.keys():
+        own[key].data.copy_(state[key])
