@@ -24,7 +24,7 @@ def main() -> str:
 
     pixels = open_array(paths.PIXELS)
     images = Images(pixels, params.model.size, fabric.device)
-    backbone = build_backbone(params.model.arch, params.model.weights, params.seed)
+    backbone = build_backbone(params.model.arch, params.model.weights, params.seed, params.model.size)
     network = Network(backbone, nn.Identity()).to(fabric.device, memory_format=channels_last)
 
     rows = np.arange(len(pixels))

@@ -60,6 +60,7 @@ WRONG = [
     ({"model__arch": "resnet19"}, r"model\.arch = 'resnet19': is not a network .* resnet18"),
     ({"model__weights": "weights/none.pth"}, r"model\.weights = 'weights/none.pth': there is no such file"),
     ({"model__size": 64}, r"model\.size = 64: .* decode\.size = 36"),
+    ({"model__arch": "inception_v3"}, r"model\.size = 32: inception_v3 takes 75 pixels or more"),
     ({"split__valid": 1.5}, r"split\.valid = 1\.5: .*share from 0 up to 1"),
     ({"split__valid": 0}, r"split\.valid = 0: training needs images"),
     ({"split__valid": 0.5, "split__test": 0.5}, r"split\.valid \+ split\.test = 1\.0"),

@@ -1,17 +1,41 @@
+import re
 import shutil
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torchvision import models
+from torchvision.transforms.functional import normalize
 
 from unfreeze.console import UserError
-from unfreeze.model.backbone import ARCHS, build_backbone, cut, pool
-
-SMALL = (
-    "resnet18 vgg11 vgg11_bn densenet121 squeezenet1_1 mobilenet_v2 mobilenet_v3_small mnasnet0_5 "
-    "shufflenet_v2_x0_5 efficientnet_b0 regnet_y_400mf convnext_tiny swin_t"
+from unfreeze.model import backbone as module
+from unfreeze.model.backbone import (
+    ARCHS,
+    IMAGENET_MEAN,
+    ModelParams,
+    build_backbone,
+    build_net,
+    cut,
+    normalisation,
+    pool,
 )
+from unfreeze.model.head import HeadParams, build_head
+from unfreeze.model.network import Network
+
+# One small network of every family, and its input's side.
+SMALL = dict.fromkeys(
+    [
+        *["resnet18", "vgg11", "vgg11_bn", "googlenet", "densenet121", "squeezenet1_1", "mobilenet_v2"],
+        *["mobilenet_v3_small", "mnasnet0_5", "shufflenet_v2_x0_5", "efficientnet_b0", "regnet_y_400mf"],
+        *["convnext_tiny", "swin_t", "swin_v2_t", "vit_b_32"],
+    ],
+    64,
+) | {"alexnet": 63, "inception_v3": 75, "maxvit_t": 224}
+CLASSIFIERS = {"fc", "classifier", "head", "heads", "aux1", "aux2", "AuxLogits"}
+outline = cache(module.outline)
 COURSE = [
     ("resnet34", 1.348, 19.94),
     ("resnet50", 1.445, 22.06),
@@ -24,45 +48,199 @@ def count(module):
     return sum(p.numel() for p in module.parameters())
 
 
-def test_every_name_is_torchvision_s():
-    assert ARCHS.keys() <= set(models.list_models(module=models))
+def test_every_classification_network_of_torchvision_can_be_cut():
+    assert ARCHS.keys() == set(models.list_models(module=models))
+    families = {type(outline(arch)) for arch in SMALL}
+    assert families == {type(outline(arch)) for arch in ARCHS}
 
 
 @pytest.mark.parametrize(("arch", "early", "late"), COURSE)
 def test_groups_have_the_course_s_sizes(arch, early, late):
-    with torch.device("meta"):
-        backbone = cut(models.get_model(arch), arch)
+    backbone = cut(outline(arch), arch)
     assert count(backbone.early) / 1e6 == pytest.approx(early, abs=0.006)
     assert count(backbone.late) / 1e6 == pytest.approx(late, abs=0.006)
 
 
-@pytest.mark.parametrize("arch", SMALL.split())
-def test_the_trunk_gives_what_the_whole_network_pools(arch):
-    """The input of the original's own pooling equals the output of our groups."""
-    torch.manual_seed(0)
-    net = models.get_model(arch).eval()
-    images = torch.rand(2, 3, 64, 64)
+@pytest.mark.parametrize("arch", ARCHS)
+def test_every_parameter_below_the_classifier_is_in_exactly_one_group(arch):
+    net = outline(arch)
     backbone = cut(net, arch)
-    seen = []
+    early, late = ([id(p) for p in group.parameters()] for group in (backbone.early, backbone.late))
+    assert early and late
+    assert len({*early, *late}) == len(early) + len(late)
+    trunk = {id(p) for name, p in net.named_parameters() if name.split(".")[0] not in CLASSIFIERS}
+    assert trunk == {*early, *late}
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_the_table_says_what_the_networks_are(arch):
+    how = ARCHS[arch]
+    net = outline(arch)
+    backbone = cut(net, arch)
+
+    def width(size):
+        return pool(backbone.late(backbone.early(torch.empty(1, 3, size, size, device="meta")))).shape[1]
+
+    layers = [*backbone.early.modules(), *backbone.late.modules()]
+    assert how.batchnorm == any(isinstance(layer, torch.nn.BatchNorm2d) for layer in layers)
+    assert how.transform_input == hasattr(net, "transform_input")
+    assert width(how.smallest) > 0
+    if how.smallest > 16 and how.step == 1:
+        with pytest.raises((RuntimeError, IndexError)):
+            width(how.smallest - 1)
+
+
+@pytest.mark.parametrize("arch", [arch for arch, how in ARCHS.items() if how.step > 1])
+def test_sizes_of_torchvision_s_weights(arch):
+    for preset in models.get_model_weights(arch):
+        size = preset.meta["min_size"][0]
+        ModelParams(arch=arch, weights=preset.name, size=size).check_with(params(size))
+        if ARCHS[arch].fixed:
+            other = size + ARCHS[arch].step
+            ModelParams(arch=arch, weights="none", size=other).check_with(params(other))
+            with pytest.raises(
+                ValueError, match=rf"model\.size = {other}: {arch} takes multiples of .*\b{size}\b"
+            ):
+                ModelParams(arch=arch, weights=preset.name, size=other).check_with(params(other))
+
+
+@pytest.mark.parametrize(
+    ("arch", "size", "takes"),
+    [
+        ("inception_v3", 74, "75 pixels or more"),
+        ("maxvit_t", 300, "multiples of 224"),
+        ("vit_b_16", 225, "multiples of 16, with torchvision's weights 224 \\(384 with SWAG_E2E\\)"),
+    ],
+)
+def test_sizes_that_a_network_cannot_take_are_refused_with_the_params(arch, size, takes):
+    with pytest.raises(ValueError, match=f"model.size = {size}: {arch} takes {takes}"):
+        ModelParams(arch=arch, weights="none", size=size).check_with(params(size))
+
+
+def params(stored):
+    return SimpleNamespace(decode=SimpleNamespace(size=stored), finetune=SimpleNamespace(bn_freeze=False))
+
+
+def test_maxvit_has_the_same_weights_for_every_size():
+    small, large = (outline("maxvit_t", size).state_dict() for size in (224, 448))
+    assert {key: value.shape for key, value in small.items()} == {key: v.shape for key, v in large.items()}
+
+
+@pytest.mark.parametrize("arch", SMALL)
+def test_the_trunk_gives_what_the_whole_network_pools(arch):
+    """The input of the original's own pooling, or what it has pooled, can be had from our groups' output."""
+    torch.manual_seed(0)
+    net = build_net(arch, SMALL[arch]).eval()
+    images = torch.rand(2, 3, SMALL[arch], SMALL[arch])
+    backbone = cut(net, arch)
     if arch.startswith("squeezenet"):
-        net.classifier.register_forward_pre_hook(lambda module, args: seen.append(args[0].amax((2, 3))))
-        expected = lambda maps: maps.amax((2, 3))  # noqa: E731
-    elif arch.startswith(("densenet", "mnasnet", "mobilenet_v2", "shufflenet")):
-        head = net.fc if arch.startswith("shuffle") else net.classifier
-        head.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
-        expected = lambda maps: maps.mean((2, 3))  # noqa: E731
+        place, expected = net.classifier[1], lambda maps: net.classifier[0](maps)
+    elif arch.startswith(("densenet", "mnasnet", "mobilenet_v2")):
+        place, expected = net.classifier, lambda maps: maps.mean((2, 3))
+    elif arch.startswith("shufflenet"):
+        place, expected = net.fc, lambda maps: maps.mean((2, 3))
+    elif arch.startswith("vit"):
+        place, expected = net.heads, lambda tokens: tokens[:, 0]
     else:
-        net.avgpool.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+        place = net.classifier[0] if arch.startswith("maxvit") else net.avgpool
         expected = lambda maps: maps  # noqa: E731
+    seen = []
+    place.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     with torch.no_grad():
         net(images)
-        maps = backbone.late(backbone.early(images))
-    assert torch.allclose(expected(maps), seen[0], atol=1e-5)
+        output = backbone.late(backbone.early(images))
+    assert torch.allclose(expected(output), seen[0], atol=1e-5)
+    assert pool(output).shape == (2, 2 * output.shape[1 if output.ndim == 4 else 2])
+
+
+def step(network, images):
+    """The names of parameters and buffers that one step of training changes."""
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=0.01)
+    network(images).square().sum().backward()
+    optimizer.step()
+    return {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+
+
+@pytest.mark.parametrize("arch", SMALL)
+def test_nothing_frozen_moves_or_is_random_and_every_unfrozen_group_moves(arch):
+    size = SMALL[arch]
+    images = torch.rand(2, 3, size, size)
+    backbone = build_backbone(arch, "none", 0, size)
+    with torch.no_grad():
+        width = pool(backbone.late(backbone.early(images))).shape[1]
+    network = Network(backbone, build_head(width, 2, HeadParams(hidden=[], dropout=[0.5]), 0)).train()
+    network.freeze_to(2)
+    with torch.no_grad():
+        assert torch.equal(network.features(images), network.features(images))  # no dropout, no stochastic depth
+    assert {name.split(".")[0] for name in step(network, images)} == {"head"}
+    network.freeze_to(0)
+    changed = step(network, images)
+    assert {name.split(".")[0] for name in changed} == {"early", "late", "head"}
+    assert all(p.grad is not None for p in network.parameters())
+    assert any("running_mean" in name for name in changed if name.startswith("late")) == ARCHS[arch].batchnorm
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_the_normalisation_of_every_weights_travels_with_them(arch):
+    assert normalisation(arch, "weights/mine.pth") == normalisation(arch, "DEFAULT") == normalisation(arch, "none")
+    for preset in models.get_model_weights(arch):
+        expected = preset.transforms()
+        if ARCHS[arch].transform_input:
+            expected = SimpleNamespace(mean=[0.5] * 3, std=[0.5] * 3)
+        for name in (preset.name, f"weights/{Path(preset.url).name}"):
+            assert normalisation(arch, name) == (tuple(expected.mean), tuple(expected.std))
+
+
+def test_not_every_weights_expect_imagenet_s_normalisation():
+    assert normalisation("resnet18", "IMAGENET1K_V1")[0] == IMAGENET_MEAN
+    assert normalisation("efficientnet_v2_l", "IMAGENET1K_V1")[0] == (0.5, 0.5, 0.5)
+    assert normalisation("vgg16", "IMAGENET1K_FEATURES") == ((0.48235, 0.45882, 0.40784), (1 / 255,) * 3)
+
+
+@pytest.mark.parametrize("arch", ["googlenet", "inception_v3"])
+def test_networks_that_transform_their_input_see_what_they_do_in_torchvision(arch, tmp_path, monkeypatch):
+    """Torchvision's own network and preset on one side, our backbone of the same weights on the other."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    preset = models.get_model_weights(arch).DEFAULT
+    file = tmp_path / "hub/checkpoints" / Path(preset.url).name
+    file.parent.mkdir(parents=True)
+    torch.manual_seed(0)
+    torch.save(build_net(arch).state_dict(), file)
+    images = torch.rand(2, 3, 75, 75)
+    original = models.get_model(arch, weights=preset).eval()
+    assert original.transform_input
+    seen = []
+    original.avgpool.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    with torch.no_grad():
+        original(normalize(images, preset.transforms().mean, preset.transforms().std))
+        for weights in (preset.name, str(file)):
+            features = Network(build_backbone(arch, weights, 1), torch.nn.Sequential()).eval().features(images)
+            assert torch.allclose(features / seen[0].max(), pool(seen[0] / seen[0].max()), atol=1e-4)
+
+
+def test_the_printed_table(monkeypatch, capsys):
+    monkeypatch.setattr(
+        module, "ARCHS", {arch: ARCHS[arch] for arch in ("resnet18", "regnet_x_400mf", "vit_b_32")}
+    )
+    module.main()
+    assert capsys.readouterr().out.splitlines() == [
+        "arch                       early         late  features  BatchNorm  size",
+        "resnet18                 683,072   10,493,440     1,024  yes        16 pixels or more",
+        "regnet_x_400mf            44,576    5,050,400       800  yes        16 pixels or more",
+        "vit_b_32              44,889,600   42,528,768     1,536  no         "
+        "multiples of 32, with torchvision's weights 224",
+    ]
 
 
 def test_the_pool_is_maximum_first_then_average():
     maps = torch.arange(16.0).view(1, 2, 2, 4)
     assert pool(maps).tolist() == [[7, 15, 3.5, 11.5]]
+
+
+def test_the_pool_of_tokens_is_the_class_token_then_the_average_of_the_others():
+    tokens = torch.tensor([[[1.0, 2.0], [3.0, 5.0], [5.0, 9.0]]])
+    assert pool(tokens).tolist() == [[1, 2, 4, 7]]
 
 
 def test_no_weights_are_drawn_from_the_seed_and_leave_torch_s_own_generator_alone():
@@ -89,6 +267,36 @@ def test_weights_from_a_file_with_or_without_their_classifier(tmp_path, state, s
         backbone = build_backbone("squeezenet1_1", str(path), 0)
         assert torch.equal(backbone.early[0].weight, state["features.0.weight"])
         assert torch.equal(backbone.late[-1].expand3x3.weight, state["features.12.expand3x3.weight"])
+
+
+def test_files_of_every_age_load(tmp_path):
+    """Torchvision's DenseNet files have older keys; MNASNet wants a version number, which .safetensors lacks."""
+    path = tmp_path / "w.safetensors"
+    dense = models.densenet121().state_dict()
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): value for key, value in dense.items()}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    save_file(old, path)
+    layer = build_backbone("densenet121", str(path), 0).early[4].denselayer1
+    assert torch.equal(layer.conv2.weight, dense["features.denseblock1.denselayer1.conv2.weight"])
+    mnas = models.mnasnet0_5().state_dict()
+    save_file(mnas, path)
+    assert torch.equal(build_backbone("mnasnet0_5", str(path), 0).early[0].weight, mnas["layers.0.weight"])
+
+
+def test_older_keys_of_torchvision_s_vit_files(monkeypatch):
+    new = build_net("vit_b_32", 32).state_dict()
+    numbers = {"0": "1", "3": "2"}
+    old = {re.sub(r"mlp\.([03])", lambda m: f"mlp.linear_{numbers[m[1]]}", key): new[key] for key in new}
+    assert "encoder.layers.encoder_layer_0.mlp.linear_2.weight" in old
+    monkeypatch.setattr(module, "_read_state", lambda path: old)
+    backbone = build_backbone("vit_b_32", "w.pth", 0, 32)
+    assert torch.equal(backbone.late[-2].mlp[3].weight, new["encoder.layers.encoder_layer_11.mlp.3.weight"])
+    assert torch.equal(backbone.early[0].position, new["encoder.pos_embedding"])
+    assert torch.equal(backbone.early[0].class_token, new["class_token"])
+    with pytest.raises(
+        UserError, match=r"other shapes \(model.size\?\): encoder.pos_embedding \[1, 2, 768\] instead"
+    ):
+        build_backbone("vit_b_32", "w.pth", 0, 64)
 
 
 def refused(path, content, message, arch="squeezenet1_1"):

@@ -97,6 +97,18 @@ def test_a_network_comes_back_from_its_one_file_and_the_bytes_repeat(tmp_path, n
     assert torch.equal(again(images), network.eval()(images))
 
 
+def test_a_network_built_for_one_size_comes_back_for_that_size(tmp_path):
+    save_head(tmp_path / "head.safetensors", build_head(1536, 2, COURSE, 1), COURSE, ["a", "b"])
+    model = ModelParams(arch="vit_b_32", weights="none", size=64)
+    whole, card = assemble(model, tmp_path / "head.safetensors", "crop", 64, seed=1)
+    path = tmp_path / "model.safetensors"
+    save_network(path, whole, card)
+    again, _card = load_network(path)
+    path.unlink()  # 350 MB
+    images = torch.rand(2, 3, 64, 64)
+    assert torch.equal(again(images), whole.eval()(images))
+
+
 def test_damaged_and_foreign_files_are_refused(tmp_path, network):
     path = tmp_path / "x.safetensors"
     with pytest.raises(UserError, match="is not there"):

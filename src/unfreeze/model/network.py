@@ -123,7 +123,7 @@ def load_network(path: Path) -> tuple[Network, Card]:
     tensors, stored = read(path)
     try:
         card = Card(**stored)
-        backbone = build_backbone(card.arch, "none", seed=0)
+        backbone = build_backbone(card.arch, "none", seed=0, size=card.size)
         backbone.mean, backbone.std = tuple(card.mean), tuple(card.std)
         head_in = tensors["head.0.weight"].shape[0]
         head = build_head(head_in, len(card.classes), HeadParams(hidden=card.hidden, dropout=card.dropout), seed=0)
@@ -151,7 +151,7 @@ def load_head(path: Path) -> tuple[nn.Sequential, HeadParams, list[str]]:
 
 def assemble(model: ModelParams, head: Path, fit: str, stored_size: int, seed: int) -> tuple[Network, Card]:
     """The backbone that `model` describes under the trained head of file `head`."""
-    backbone = build_backbone(model.arch, model.weights, seed)
+    backbone = build_backbone(model.arch, model.weights, seed, model.size)
     trained, params, classes = load_head(head)
     card = Card(
         classes=classes,
