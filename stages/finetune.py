@@ -1,5 +1,7 @@
 """The whole network on augmented images, first frozen, then unfrozen: models/, results/finetune/."""
 
+import shutil
+
 from unfreeze import paths
 from unfreeze.console import run
 from unfreeze.data.images import DecodeParams
@@ -37,12 +39,12 @@ def main() -> str:
     images = Images(pixels, params.model.size, fabric.device)
 
     best = (0.0, float("-inf"))
-    paths.SNAPSHOTS.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(paths.SNAPSHOTS, ignore_errors=True)  # of an earlier run: every file there predicts
+    paths.SNAPSHOTS.mkdir(parents=True)
     kept = snapshot_epochs(params.finetune)
     with History(paths.FINETUNE) as history:
-        for phase, steps, valid in finetune(
-            fabric, network, images, table, params.augment, params.finetune, params.seed
-        ):
+        epochs = finetune(fabric, network, images, table, params.augment, params.finetune, params.seed)
+        for phase, steps, valid in epochs:
             epoch = history.record(steps, phase, *valid)
             if (epoch.valid_accuracy, -epoch.valid_loss) > best:
                 best = (epoch.valid_accuracy, -epoch.valid_loss)

@@ -1,7 +1,7 @@
 """Backbone and head together: layer groups, freezing, and the one file a trained network is."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -163,8 +163,3 @@ def assemble(model: ModelParams, head: Path, fit: str, stored_size: int, seed: i
         **params.model_dump(),
     )
     return Network(backbone, trained), card
-
-
-def parameter_count(modules: Iterable[nn.Module]) -> list[int]:
-    """Parameters in each module."""
-    return [sum(p.numel() for p in module.parameters()) for module in modules]
