@@ -1,15 +1,12 @@
 """The learning-rate range test of the head on the cached features: results/find_lr/."""
 
-from dataclasses import astuple, fields
-
 from unfreeze import files, paths
 from unfreeze.console import run
-from unfreeze.data.store import open_array
 from unfreeze.data.table import read_split
 from unfreeze.model.head import HeadParams, build_head
 from unfreeze.params import Seed, load
 from unfreeze.runtime import RuntimeParams, start
-from unfreeze.train.lr_finder import FindLrParams, Point, range_test, suggest
+from unfreeze.train.lr_finder import FindLrParams, find_lr, suggest, write_curve
 from unfreeze.train.schedule import StepParams
 
 
@@ -25,18 +22,22 @@ def main() -> str:
     fabric = start(params.runtime, exact=True)
     import torch
 
-    from unfreeze.train.head import head_step
+    from unfreeze.train.head import head_learner, read_features
 
-    features = torch.tensor(open_array(paths.FEATURES)).to(fabric.device)
-    table = read_split(paths.SPLIT_CSV, len(features))
-    targets = torch.from_numpy(table.targets).to(fabric.device)
-    head = build_head(features.shape[1], len(table.classes), params.head, params.seed).to(fabric.device)
-    step = head_step(fabric, head, features, targets, table.rows["train"], params.train_head, params.seed)
+    features = read_features(paths.FEATURES, fabric.device)
+    curve = []
+    if features.count:
+        table = read_split(paths.SPLIT_CSV, features.count)
+        targets = torch.from_numpy(table.targets).to(fabric.device)
+        head = build_head(features.width, len(table.classes), params.head, params.seed).to(fabric.device)
+        learner = head_learner(fabric, head, features, targets, params.train_head, (params.seed, "find-lr"))
+        curve = find_lr(params.find_lr, learner, table.rows["train"])
 
-    curve = range_test(params.find_lr, step)
     suggestion = suggest(curve)
-    files.write_csv(paths.FIND_LR / "curve.csv", [f.name for f in fields(Point)], map(astuple, curve))
+    write_curve(paths.FIND_LR / "curve.csv", curve)
     files.write_json(paths.FIND_LR / "metrics.json", suggestion)
+    if not features.count:
+        return "skipped: there are no features"
     steepest, tenth = (f"{rate:.2g}" if rate else "none (too few steps)" for rate in suggestion.values())
     return f"suggested rates for the head: {steepest} (steepest descent), {tenth} (a tenth of the minimum's)"
 

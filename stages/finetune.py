@@ -2,7 +2,7 @@
 
 import shutil
 
-from unfreeze import paths
+from unfreeze import files, paths
 from unfreeze.console import run
 from unfreeze.data.images import DecodeParams
 from unfreeze.data.store import open_array
@@ -29,33 +29,34 @@ def main() -> str:
 
     from unfreeze.model.network import assemble, save_network
     from unfreeze.train.augment import Images
-    from unfreeze.train.finetune import finetune, snapshot_epochs
+    from unfreeze.train.finetune import Finetuning, snapshot_epochs
     from unfreeze.train.history import History
+    from unfreeze.train.lr_finder import write_curve
 
     pixels = open_array(paths.PIXELS)
     table = read_split(paths.SPLIT_CSV, len(pixels))
-    network, card = assemble(params.model, paths.HEAD, params.decode.fit, params.decode.size, params.seed)
+    network, card, head_lr = assemble(params.model, paths.HEAD, params.decode.fit, params.decode.size, params.seed)
     network.to(fabric.device, memory_format=channels_last)
     images = Images(pixels, params.model.size, fabric.device)
+    training = Finetuning(fabric, network, images, table, params.augment, params.finetune, head_lr, params.seed)
 
-    best = (0.0, float("-inf"))
     shutil.rmtree(paths.SNAPSHOTS, ignore_errors=True)  # of an earlier run: every file there predicts
     paths.SNAPSHOTS.mkdir(parents=True)
-    kept = snapshot_epochs(params.finetune)
+    kept = snapshot_epochs(training.phases, params.finetune.snapshots)
     with History(paths.FINETUNE) as history:
-        epochs = finetune(fabric, network, images, table, params.augment, params.finetune, params.seed)
-        for phase, steps, valid in epochs:
-            epoch = history.record(steps, phase, *valid)
-            if (epoch.valid_accuracy, -epoch.valid_loss) > best:
-                best = (epoch.valid_accuracy, -epoch.valid_loss)
+        for phase, steps, valid in training:
+            epoch = history.record(steps, phase.name, *valid, may_be_best=phase.size == params.model.size)
+            if epoch is history.best:
                 save_network(paths.BEST_MODEL, network, card)
             if epoch.epoch in kept:
                 save_network(paths.SNAPSHOTS / f"epoch_{epoch.epoch:03}.safetensors", network, card)
     save_network(paths.MODEL, network, card)
     if not history.epochs:
         save_network(paths.BEST_MODEL, network, card)
-        return "no cycles: backbone and head stay as they are"
-    return f"{len(history.epochs)} epochs, validation accuracy {epoch.valid_accuracy:.4f}, at best {best[0]:.4f}"
+    write_curve(paths.FINETUNE / "lr_curve.csv", training.curve)
+    metrics = {"lr": training.lr, **training.suggestions, **history.summary()}
+    files.write_json(paths.FINETUNE / "metrics.json", metrics)
+    return str(history)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Pooled activations of the frozen backbone for every image, plain view: data/features/."""
+"""Pooled activations of the frozen backbone for every image, plain and augmented views: data/features/."""
+
+import shutil
 
 import numpy as np
 
@@ -8,12 +10,15 @@ from unfreeze.data.store import ArrayWriter, open_array
 from unfreeze.model.backbone import ModelParams
 from unfreeze.params import Seed, load
 from unfreeze.runtime import RuntimeParams, start
+from unfreeze.train.augment import PrecomputeParams
 
 BLOCK, BATCH = 256, 32
 
 
 def main() -> str:
-    params = load("precompute-features", seed=Seed, model=ModelParams, runtime=RuntimeParams)
+    params = load(
+        "precompute-features", seed=Seed, model=ModelParams, precompute=PrecomputeParams, runtime=RuntimeParams
+    )
     fabric = start(params.runtime, exact=True)
     from torch import channels_last, nn
 
@@ -22,22 +27,31 @@ def main() -> str:
     from unfreeze.train.augment import Images
     from unfreeze.train.loop import predict
 
+    model, views = params.model, params.precompute.views
     pixels = open_array(paths.PIXELS)
-    images = Images(pixels, params.model.size, fabric.device)
-    backbone = build_backbone(params.model.arch, params.model.weights, params.seed, params.model.size)
+    images = Images(pixels, model.size, fabric.device)
+    backbone = build_backbone(model.arch, model.weights, params.seed, model.size, model.stem)
     network = Network(backbone, nn.Identity()).to(fabric.device, memory_format=channels_last)
 
-    rows = np.arange(len(pixels))
-    width = predict(fabric, network, images.plain, rows[:1], 1).shape[1]
-    with (
-        ArrayWriter(paths.FEATURES, (width,), np.float32) as writer,
-        progress(len(rows), "precompute-features") as bar,
-    ):
-        for start_row in range(0, len(rows), BLOCK):
-            block = rows[start_row : start_row + BLOCK]
-            writer.append(predict(fabric, network, images.plain, block, BATCH).numpy())
-            bar.update(len(block))
-    return f"{len(rows):,} images, {width} features each ({params.model.arch}, weights {params.model.weights})"
+    rows = np.arange(0 if params.precompute.skip else len(pixels))
+    width = predict(fabric, network, images.plain, np.arange(1), 1).shape[1]
+
+    def augmented(batch, view):
+        return images.augmented(batch, view, params.precompute, params.seed, "precompute")
+
+    shutil.rmtree(paths.FEATURES, ignore_errors=True)  # an earlier run may have had more views
+    with progress(len(rows) * (1 + views), "precompute-features") as bar:
+        for view in range(-1, views):
+            name, inputs = (f"view_{view:02}", augmented) if view >= 0 else ("plain", images.plain)
+            with ArrayWriter(paths.FEATURES / f"{name}.npy", (width,), np.float32) as writer:
+                for start_row in range(0, len(rows), BLOCK):
+                    block = rows[start_row : start_row + BLOCK]
+                    writer.append(predict(fabric, network, inputs, block, BATCH, view).numpy())
+                    bar.update(len(block))
+    if params.precompute.skip:
+        return "skipped (precompute.skip): the head starts untrained"
+    each = f"{1 + views} views of {width} features each" if views else f"{width} features each"
+    return f"{len(rows):,} images, {each} ({model.arch}, weights {model.weights})"
 
 
 if __name__ == "__main__":

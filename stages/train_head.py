@@ -1,12 +1,14 @@
 """The head on cached features, and its cross-validation: models/head.safetensors, results/train_head/."""
 
+import json
+
 from unfreeze import files, paths
 from unfreeze.console import run
-from unfreeze.data.store import open_array
 from unfreeze.data.table import read_split
 from unfreeze.model.head import HeadParams, build_head
 from unfreeze.params import Seed, load
 from unfreeze.runtime import RuntimeParams, start
+from unfreeze.train.lr_finder import chosen
 from unfreeze.train.schedule import TrainHeadParams
 
 
@@ -18,35 +20,34 @@ def main() -> str:
     from unfreeze.evaluate.metrics import fold_scores, scores
     from unfreeze.evaluate.results import write_out_of_fold
     from unfreeze.model.network import save_head
-    from unfreeze.train.head import cross_validate, fit_head, predict_head
+    from unfreeze.train.head import cross_validate, fit_head, predict_head, read_features
     from unfreeze.train.history import History
     from unfreeze.train.loop import score
 
-    features = torch.tensor(open_array(paths.FEATURES)).to(fabric.device)
-    table = read_split(paths.SPLIT_CSV, len(features))
-    targets = torch.from_numpy(table.targets).to(fabric.device)
-    train, valid = table.rows["train"], table.rows["valid"]
-    head = build_head(features.shape[1], len(table.classes), params.head, params.seed).to(fabric.device)
-
+    features = read_features(paths.FEATURES, fabric.device)
+    table = read_split(paths.SPLIT_CSV, features.count or None)
+    classes = len(table.classes)
+    head = build_head(features.width, classes, params.head, params.seed).to(fabric.device)
     with History(paths.TRAIN_HEAD) as history:
-        for steps in fit_head(
-            fabric, head, features, targets, train, params.train_head, (params.seed, "train-head")
-        ):
+        if not features.count:
+            save_head(paths.HEAD, head, params.head, table.classes, lr=None)
+            write_out_of_fold(paths.TRAIN_HEAD / "out_of_fold.csv", table)
+            files.write_json(paths.TRAIN_HEAD / "metrics.json", {})
+            return "skipped: there are no features, the head stays untrained"
+
+        suggestions = json.loads((paths.FIND_LR / "metrics.json").read_text(encoding="utf-8"))
+        lr = chosen(params.train_head.lr, suggestions, "train_head.lr")
+        targets = torch.from_numpy(table.targets).to(fabric.device)
+        train, valid = table.rows["train"], table.rows["valid"]
+        training = (params.train_head, lr)
+        for steps in fit_head(fabric, head, features, targets, train, *training, (params.seed, "train-head")):
             logits = predict_head(fabric, head, features, valid)
             history.record(steps, "head", *score(logits, targets[valid].cpu()))
-    save_head(paths.HEAD, head, params.head, table.classes)
+    save_head(paths.HEAD, head, params.head, table.classes, lr)
 
-    metrics = {"valid": scores(logits.double().softmax(1).numpy(), table.targets[valid])}
-    probabilities = cross_validate(
-        fabric,
-        features,
-        targets,
-        table.folds,
-        len(table.classes),
-        params.head,
-        params.train_head,
-        params.seed,
-    )
+    metrics = {"lr": lr, "valid": scores(logits.double().softmax(1).numpy(), table.targets[valid])}
+    folds = (table.folds, classes, params.head, *training, params.seed)
+    probabilities = cross_validate(fabric, features, targets, *folds)
     write_out_of_fold(paths.TRAIN_HEAD / "out_of_fold.csv", table, probabilities)
     if table.folds.max() >= 0:
         metrics["cross_validation"] = fold_scores(probabilities, table.targets, table.folds)

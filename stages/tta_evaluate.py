@@ -21,7 +21,7 @@ def main() -> str:
 
     from unfreeze.evaluate.results import write_results
     from unfreeze.model.network import load_head, load_network
-    from unfreeze.train.head import predict_head
+    from unfreeze.train.head import predict_head, read_features
 
     pixels = open_array(paths.PIXELS)
     table = read_split(paths.SPLIT_CSV, len(pixels))
@@ -35,11 +35,13 @@ def main() -> str:
         predictions.append(predict_views(fabric, network, images, rows, *views))
     plain, tta = predictions[-1][0], np.mean([mean for _, mean in predictions], axis=0)
 
-    features = torch.tensor(open_array(paths.FEATURES)[rows]).to(fabric.device)
-    head = load_head(paths.HEAD)[0].to(fabric.device)
-    head_only = predict_head(fabric, head, features, np.arange(len(rows))).double().softmax(1).numpy()
+    methods = {"plain": plain, "tta": tta}
+    features = read_features(paths.FEATURES, fabric.device)
+    if features.count:
+        head = load_head(paths.HEAD)[0].to(fabric.device)
+        methods = {"head": predict_head(fabric, head, features, rows).double().softmax(1).numpy(), **methods}
 
-    metrics = write_results(paths.EVALUATE, table, rows, {"head": head_only, "plain": plain, "tta": tta})
+    metrics = write_results(paths.EVALUATE, table, rows, methods)
     part = "test" if "test" in metrics else "valid"
     accuracy = ", ".join(f"{name} {m['accuracy']:.4f}" for name, m in metrics[part].items())
     return f"{part} accuracy of {metrics[part]['tta']['count']:,} images: {accuracy}"

@@ -19,8 +19,8 @@ from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import Network
 from unfreeze.runtime import RuntimeParams, start
 from unfreeze.train.augment import AugmentParams, Images
-from unfreeze.train.finetune import finetune
-from unfreeze.train.head import fit_head
+from unfreeze.train.finetune import Finetuning
+from unfreeze.train.head import Features, fit_head
 from unfreeze.train.schedule import FinetuneParams, TrainHeadParams
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -39,6 +39,9 @@ STEP = {
 class Doubles(Images):
     """Images in 64 bits: a network in 32 bits would blow the rounding of another thread count up to percents."""
 
+    def at(self, size):
+        return self
+
     def plain(self, rows, epoch=0):
         return super().plain(rows).double()
 
@@ -52,7 +55,8 @@ def head_losses() -> list[float]:
     head = build_head(6, 3, HEAD, 1)
     params = TrainHeadParams(**STEP, lr=0.05, cycles=2, cycle_len=2, cycle_mult=1)
     fabric = start(RuntimeParams(device="cpu", precision="32"))
-    steps = chain(*fit_head(fabric, head, features, targets, np.arange(40), params, (1, "golden")))
+    rows, key = np.arange(40), (1, "golden")
+    steps = chain(*fit_head(fabric, head, Features(features[None]), targets, rows, params, params.lr, key))
     return [step.loss for step in steps]
 
 
@@ -63,12 +67,11 @@ def finetune_losses() -> list[float]:
     network = Network(build_backbone("resnet18", "none", 1), build_head(1024, 2, HEAD, 1))
     params = FinetuneParams(
         **STEP, lr=0.01, lr_multipliers=[0.01, 0.1, 1], frozen_cycles=1, cycles=2, cycle_len=1, cycle_mult=2,
-        bn_freeze=True, mixup=0.0, snapshots=1,
+        bn_freeze=True, mixup=0.0, snapshots=1, sizes=[], find_lr=0,
     )  # fmt: skip
     fabric, images = start(RuntimeParams(device="cpu", precision="32")), Doubles(pixels, 32, torch.device("cpu"))
-    epochs = finetune(
-        fabric, network.double(), images, table, AugmentParams(set="side_on", max_zoom=1.1), params, 1
-    )
+    augment = AugmentParams(set="side_on", max_zoom=1.1, pad=0)
+    epochs = Finetuning(fabric, network.double(), images, table, augment, params, None, 1)
     return [step.loss for _, steps, _ in epochs for step in steps]
 
 

@@ -68,7 +68,35 @@ WRONG = [
     ({"head__dropout": [0.5]}, r"head\.dropout = \[0\.5\]: takes 2 values"),
     ({"finetune__snapshots": 4}, r"finetune\.snapshots = 4: there are only finetune\.cycles = 3"),
     ({"find_lr__lr_max": 1e-6}, r"find_lr\.lr_max = 1e-06: must be above find_lr\.lr_min"),
+    ({"model__stem": "tiny"}, r"model\.stem = 'tiny': should be 'imagenet' or 'small'"),
+    ({"model__stem": "small", "model__arch": "vgg11"}, r"model\.stem = small: vgg11 has none; .* resnet18"),
+    ({"finetune__sizes": [16, 24]}, r"finetune\.sizes = \[16, 24\]: must end with model\.size = 32"),
+    (
+        {"finetune__sizes": [16, 32], "model__arch": "vgg11"},
+        r"finetune\.sizes = \[16, 32\]: vgg11 takes 32 pixels or more",
+    ),
+    (
+        {"finetune__sizes": [16, 32], "model__arch": "vit_b_32"},
+        r"finetune\.sizes = .*: vit_b_32 is built for one size",
+    ),
+    ({"finetune__lr": "auto"}, r"finetune\.lr = auto: needs a range test, set finetune\.find_lr = 100"),
+    ({"finetune__find_lr": 5}, r"finetune\.find_lr = 5: a range test takes 20 steps or more"),
+    (
+        {"finetune__lr": "auto", "finetune__find_lr": 50, "precompute__skip": True},
+        r"finetune\.lr = auto: the frozen cycles take their rate from train-head",
+    ),
     # options without effect
+    ({"precompute__skip": True, "precompute__views": 4}, r"precompute\.views = 4 has no effect with .*skip"),
+    (
+        {"precompute__set": "none", "precompute__views": 4},
+        r"precompute\.views = 4 has .*set = none",
+    ),
+    ({"precompute__skip": True, "split__folds": 5}, r"split\.folds = 5 has no effect with precompute\.skip"),
+    ({"augment__set": "none", "augment__max_zoom": 1, "augment__pad": 4}, r"augment\.pad = 4 has no effect"),
+    (
+        {"finetune__find_lr": 50, "finetune__cycles": 0, "finetune__cycle_mult": 1},
+        r"finetune\.find_lr = 50 has no effect",
+    ),
     ({"train_head__cycles": 1}, r"train_head\.cycle_mult = 2 has no effect with train_head\.cycles = 1"),
     ({"finetune__cycles": 1}, r"finetune\.cycle_mult = 2 has no effect"),
     ({"augment__set": "none"}, r"augment\.max_zoom = 1\.1 has no effect with augment\.set = none"),

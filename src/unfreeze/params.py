@@ -24,6 +24,7 @@ SECTIONS = {
     "split": "unfreeze.data.split:SplitParams",
     "model": "unfreeze.model.backbone:ModelParams",
     "head": "unfreeze.model.head:HeadParams",
+    "precompute": "unfreeze.train.augment:PrecomputeParams",
     "augment": "unfreeze.train.augment:AugmentParams",
     "find_lr": "unfreeze.train.lr_finder:FindLrParams",
     "train_head": "unfreeze.train.schedule:TrainHeadParams",

@@ -15,7 +15,7 @@ REJECTED_CSV = Path("data/images/rejected.csv")
 SPLIT_CSV = Path("data/split.csv")
 DUPLICATES_CSV = Path("data/duplicates.csv")
 
-FEATURES = Path("data/features/plain.npy")
+FEATURES = Path("data/features")
 
 FIND_LR = Path("results/find_lr")
 TRAIN_HEAD = Path("results/train_head")

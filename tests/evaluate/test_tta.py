@@ -27,7 +27,7 @@ def images():
 
 
 def test_tta_is_the_mean_of_the_probabilities_of_all_views(fabric, images):
-    augment = AugmentParams(set="side_on", max_zoom=1.1)
+    augment = AugmentParams(set="side_on", max_zoom=1.1, pad=0)
     rows, model = np.array([4, 1, 5]), Brightness()
     plain, tta = predict_views(fabric, model, images, rows, 3, augment, 7, 2)
     views = [images.plain(rows), *(images.augmented(rows, view, augment, 7, "tta") for view in range(3))]
@@ -43,7 +43,7 @@ def test_tta_is_the_mean_of_the_probabilities_of_all_views(fabric, images):
 def test_without_views_or_augmentation_tta_is_the_plain_prediction(fabric, images):
     for views, name in ((0, "side_on"), (4, "none")):
         plain, tta = predict_views(
-            fabric, Brightness(), images, np.arange(6), views, AugmentParams(set=name, max_zoom=1.0), 1, 4
+            fabric, Brightness(), images, np.arange(6), views, AugmentParams(set=name, max_zoom=1.0, pad=0), 1, 4
         )
         assert np.allclose(plain, tta, atol=1e-12)
 

@@ -375,3 +375,33 @@ def test_real_weights_load(real_data, arch, name):
     state = torch.load(real_data / "weights" / name, weights_only=True)
     first = next(key for key in state if key.endswith("weight"))
     assert torch.equal(next(backbone.early.parameters()), state[first])
+
+
+@pytest.mark.parametrize("arch", [arch for arch in SMALL if ARCHS[arch].stem])
+def test_the_small_stem_keeps_the_first_map_as_large_as_the_image(arch):
+    """Maps are 2 or 4 times as large as with torchvision's stem, and there are as many features."""
+    backbones = [build_backbone(arch, "none", 1, 64, stem) for stem in ("imagenet", "small")]
+    images = torch.rand(2, 3, 64, 64)
+    maps = []
+    for backbone in backbones:
+        backbone.early.eval(), backbone.late.eval()
+        with torch.no_grad():
+            maps.append(backbone.late(backbone.early(images)))
+    pooled = len(ARCHS[arch].stem.split()) > 1
+    assert maps[1].shape[2] == maps[0].shape[2] * (4 if pooled else 2)
+    assert maps[1].shape[1] == maps[0].shape[1]
+
+
+def test_the_table_of_stems_names_the_first_convolution_and_the_pool_after_it():
+    for arch, how in ARCHS.items():
+        if how.stem:
+            net = outline(arch)
+            name, *pool = how.stem.split()
+            assert name == next(n for n, m in net.named_modules() if isinstance(m, torch.nn.Conv2d))
+            assert all(isinstance(net.get_submodule(layer), torch.nn.MaxPool2d) for layer in pool)
+
+
+def test_weights_for_another_stem_are_refused_and_the_stem_is_named(tmp_path):
+    torch.save(build_net("resnet18").state_dict(), tmp_path / "resnet18.pth")
+    with pytest.raises(UserError, match=r"has other shapes \(model\.stem\?\): conv1\.weight \[64, 3, 7, 7\]"):
+        build_backbone("resnet18", str(tmp_path / "resnet18.pth"), 1, 32, "small")

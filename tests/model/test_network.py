@@ -83,11 +83,12 @@ def test_the_head_on_features_equals_the_whole_network(network):
 
 
 def test_a_network_comes_back_from_its_one_file_and_the_bytes_repeat(tmp_path, network):
-    save_head(tmp_path / "head.safetensors", network.head, COURSE, ["a", "b", "ç"])
-    _head, params, classes = load_head(tmp_path / "head.safetensors")
-    assert (params, classes) == (COURSE, ["a", "b", "ç"])
-    model = ModelParams(arch="resnet18", weights="none", size=32)
-    whole, card = assemble(model, tmp_path / "head.safetensors", "crop", 36, seed=1)
+    save_head(tmp_path / "head.safetensors", network.head, COURSE, ["a", "b", "ç"], 0.01)
+    _head, params, classes, lr = load_head(tmp_path / "head.safetensors")
+    assert (params, classes, lr) == (COURSE, ["a", "b", "ç"], 0.01)
+    model = ModelParams(arch="resnet18", weights="none", stem="imagenet", size=32)
+    whole, card, lr = assemble(model, tmp_path / "head.safetensors", "crop", 36, seed=1)
+    assert lr == 0.01
     for name in ("one", "two"):
         save_network(tmp_path / name, whole, card)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
@@ -98,9 +99,9 @@ def test_a_network_comes_back_from_its_one_file_and_the_bytes_repeat(tmp_path, n
 
 
 def test_a_network_built_for_one_size_comes_back_for_that_size(tmp_path):
-    save_head(tmp_path / "head.safetensors", build_head(1536, 2, COURSE, 1), COURSE, ["a", "b"])
-    model = ModelParams(arch="vit_b_32", weights="none", size=64)
-    whole, card = assemble(model, tmp_path / "head.safetensors", "crop", 64, seed=1)
+    save_head(tmp_path / "head.safetensors", build_head(1536, 2, COURSE, 1), COURSE, ["a", "b"], None)
+    model = ModelParams(arch="vit_b_32", weights="none", stem="imagenet", size=64)
+    whole, card, _ = assemble(model, tmp_path / "head.safetensors", "crop", 64, seed=1)
     path = tmp_path / "model.safetensors"
     save_network(path, whole, card)
     again, _card = load_network(path)
@@ -116,7 +117,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, network):
     path.write_bytes(b"hello")
     with pytest.raises(UserError, match="is damaged or was not written by unfreeze"):
         load_network(path)
-    save_head(path, network.head, COURSE, ["a", "b", "c"])
+    save_head(path, network.head, COURSE, ["a", "b", "c"], None)
     with pytest.raises(UserError, match="does not describe a network"):
         load_network(path)
 

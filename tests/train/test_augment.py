@@ -29,7 +29,7 @@ def test_the_plain_view_is_the_exact_centre():
 
 def test_a_row_s_view_depends_on_seed_purpose_epoch_and_row_alone():
     stored = Images(images(), 32, CPU)
-    params = AugmentParams(set="side_on", max_zoom=1.1)
+    params = AugmentParams(set="side_on", max_zoom=1.1, pad=0)
     every = stored.augmented(np.arange(8), 3, params, 1, "frozen")
     assert torch.equal(stored.augmented(np.array([5, 2]), 3, params, 1, "frozen"), every[[5, 2]])
     for other in (
@@ -42,7 +42,7 @@ def test_a_row_s_view_depends_on_seed_purpose_epoch_and_row_alone():
 
 def test_none_is_the_plain_view():
     stored = Images(images(), 32, CPU)
-    params = AugmentParams(set="none", max_zoom=1.0)
+    params = AugmentParams(set="none", max_zoom=1.0, pad=0)
     assert torch.equal(stored.augmented(np.arange(8), 0, params, 1), stored.plain(np.arange(8)))
 
 
@@ -53,7 +53,7 @@ def test_the_identity_changes_nothing():
 
 def test_crops_without_zoom_and_rotation_start_at_whole_pixels_everywhere():
     rows = np.arange(4000)
-    theta, _ = draw(rows, AugmentParams(set="basic", max_zoom=1.0), 36, 32, 1)
+    theta, _ = draw(rows, AugmentParams(set="basic", max_zoom=1.0, pad=0), 36, 32, 0, 1)
     upright = theta[theta[:, 0, 1] == 0]
     starts = upright[:, :, 2] * 18 + 2  # the offset of the centre, in pixels, plus the margin
     assert 0.2 < len(upright) / 4000 < 0.3  # a quarter is not rotated
@@ -67,7 +67,7 @@ def test_crops_without_zoom_and_rotation_start_at_whole_pixels_everywhere():
 
 
 def test_the_ranges_are_the_course_s():
-    theta, light = draw(np.arange(20000), AugmentParams(set="basic", max_zoom=1.2), 256, 224, 1)
+    theta, light = draw(np.arange(20000), AugmentParams(set="basic", max_zoom=1.2, pad=0), 256, 224, 0, 1)
     scale = np.hypot(theta[:, 0, 0], theta[:, 0, 1]) / (224 / 256)
     angle = np.rad2deg(np.arctan2(theta[:, 1, 0], theta[:, 0, 0]))
     assert scale.min() == pytest.approx(1 / 1.2, rel=1e-3) and scale.max() == pytest.approx(1)
@@ -83,9 +83,9 @@ def test_the_ranges_are_the_course_s():
     assert corners.max() < 1.2  # a rotated corner may leave the image by a little, and is reflected
 
 
-@pytest.mark.parametrize(("name", "ways"), [("basic", 1), ("side_on", 2), ("top_down", 8)])
+@pytest.mark.parametrize(("name", "ways"), [("flip", 2), ("basic", 1), ("side_on", 2), ("top_down", 8)])
 def test_symmetries_of_each_set(name, ways):
-    theta, _ = draw(np.arange(4000), AugmentParams(set=name, max_zoom=1.0), 32, 32, 1)
+    theta, _ = draw(np.arange(4000), AugmentParams(set=name, max_zoom=1.0, pad=0), 32, 32, 0, 1)
     upright = theta[np.isclose(np.abs(theta[:, :, :2]).max((1, 2)), 1, atol=1e-6)][:, :, :2].round().astype(int)
     kinds, counts = np.unique(upright.reshape(-1, 4), axis=0, return_counts=True)
     assert len(kinds) == ways
@@ -113,3 +113,38 @@ def test_lighting_is_around_the_image_s_mean_and_clipped():
     view = apply(pixels, *still(light=torch.tensor([[0.05, 1.05]])), 4)
     assert torch.allclose(view, (x - mean) * 1.05 + mean + 0.05, atol=1e-6)
     assert apply(pixels, *still(light=torch.tensor([[0.9, 1.0]])), 4).max() == 1
+
+
+def test_flip_neither_rotates_nor_changes_the_light():
+    theta, light = draw(np.arange(500), AugmentParams(set="flip", max_zoom=1.0, pad=0), 32, 32, 0, 1)
+    assert not theta[:, 0, 1].any() and np.array_equal(light, np.tile(np.float32([0, 1]), (500, 1)))
+
+
+def test_a_padded_crop_is_that_of_the_reflected_image():
+    """The reference pads the image by its reflection, edge pixel repeated, and cuts whole pixels out."""
+    pixels, rows = images(64, 32), np.arange(64)
+    params = AugmentParams(set="flip", max_zoom=1.0, pad=4)
+    views = Images(pixels, 32, CPU).augmented(rows, 0, params, 1)
+    theta, _ = draw(rows, params, 32, 32, 4, 1, 0)
+    starts = (theta[:, :, 2] * 16 + 4).round().astype(int)
+    assert {*starts.ravel()} == set(range(9))
+    padded = np.pad(pixels, ((0, 0), (4, 4), (4, 4), (0, 0)), mode="symmetric")
+    for image, view, (x, y), flip in zip(padded, views, starts, theta[:, 0, 0], strict=True):
+        crop = image[y : y + 32, x : x + 32]
+        expected = (crop[:, ::-1] if flip < 0 else crop).transpose(2, 0, 1)
+        assert np.allclose((view * 255).numpy(), expected, atol=0.02)
+
+
+def test_smaller_sizes_show_the_same_views():
+    y, x = np.mgrid[:72, :72] / 71
+    smooth = (np.stack([x, y, (x + y) / 2], 2) * 255).round().astype(np.uint8)[None].repeat(4, 0)
+    stored, params = Images(smooth, 64, CPU), AugmentParams(set="side_on", max_zoom=1.1, pad=8)
+    small = stored.at(32)
+    assert small.stored == 36 and small.plain(np.arange(4)).shape == (4, 3, 32, 32)
+    for large_view, small_view in (
+        (stored.plain(np.arange(4)), small.plain(np.arange(4))),
+        (stored.augmented(np.arange(4), 0, params, 1), small.augmented(np.arange(4), 0, params, 1)),
+    ):
+        halved = torch.nn.functional.avg_pool2d(large_view, 2)
+        assert (halved - small_view).abs().max() < 0.05  # crops start at whole pixels of either size
+    assert torch.equal(stored.at(64).plain(np.arange(4)), stored.plain(np.arange(4)))

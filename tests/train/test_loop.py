@@ -1,5 +1,4 @@
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -12,10 +11,11 @@ from unfreeze.model.backbone import build_backbone
 from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import Network
 from unfreeze.train.augment import AugmentParams, Images
-from unfreeze.train.finetune import finetune, snapshot_epochs
-from unfreeze.train.head import cross_validate, fit_head, head_step, predict_head
+from unfreeze.train.finetune import Finetuning, plan, snapshot_epochs
+from unfreeze.train.head import Features, cross_validate, fit_head, predict_head
 from unfreeze.train.history import History
 from unfreeze.train.loop import (
+    Learner,
     batches,
     build_optimizer,
     fit,
@@ -40,7 +40,7 @@ def problem():
     generator = torch.Generator().manual_seed(0)
     targets = torch.arange(60) % 3
     features = torch.randn(60, 5, generator=generator) * 0.3 + torch.eye(3, 5)[targets] * 2
-    return features, targets
+    return Features(features[None]), targets
 
 
 @pytest.mark.parametrize("rows", [2, 8, 9, 15, 16, 17, 64, 65])
@@ -89,20 +89,8 @@ def test_a_step_is_sgd_with_momentum(fabric):
         weight, bias = weight - lr * velocity, bias - lr * bias_velocity
     optimizer, schedule = build_optimizer([model], [1.0], params), [Pace(1.0, 0.9), Pace(0.5, 0.9)]
     rows = np.arange(4)
-    list(
-        fit(
-            fabric,
-            model,
-            optimizer,
-            lambda r, epoch: x[torch.from_numpy(r)],
-            y,
-            rows,
-            0.1,
-            schedule,
-            params,
-            (0, "t"),
-        )
-    )
+    learner = Learner(fabric, model, optimizer, lambda r, epoch: x[torch.from_numpy(r)], y, params, (0, "t"))
+    list(fit(learner, rows, 0.1, schedule))
     assert torch.allclose(model.weight, weight, atol=1e-6)
 
 
@@ -158,7 +146,7 @@ def test_training_the_head_learns_and_repeats_to_the_bit(fabric, problem):
     for _ in range(2):
         torch.manual_seed(len(heads))  # whatever torch's own generator did before
         head = build_head(5, 3, HEAD, 1)
-        epochs = list(fit_head(fabric, head, features, targets, np.arange(48), TRAIN, (1, "head")))
+        epochs = list(fit_head(fabric, head, features, targets, np.arange(48), TRAIN, 0.05, (1, "head")))
         heads.append(head)
     assert len(epochs) == 6 and [s.step for s in itertools.chain(*epochs)] == list(range(36))
     assert all(
@@ -172,46 +160,61 @@ def test_training_the_head_learns_and_repeats_to_the_bit(fabric, problem):
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_rate(fabric, problem):
     features, targets = problem
-    params = TRAIN.model_copy(update={"lr": 1e30})
+    features = Features(features.views * 1e30)
     with pytest.raises(
         UserError, match=r"loss is (nan|inf) at step \d+ \(epoch 0\), learning rate .*: try a rate"
     ):
-        list(fit_head(fabric, nn.Linear(5, 3), features * 1e30, targets, np.arange(48), params, (1, "head")))
+        list(fit_head(fabric, nn.Linear(5, 3), features, targets, np.arange(48), TRAIN, 1e30, (1, "head")))
 
 
 def test_predictions_are_in_order_whatever_the_batch(fabric, problem):
     features, _ = problem
     head = build_head(5, 3, HEAD, 1)
     rows = np.array([5, 3, 40])
-    one = predict(fabric, head, lambda r, epoch: features[torch.from_numpy(r)], rows, 1)
-    assert torch.allclose(one, head.eval()(features[[5, 3, 40]]), atol=1e-6)
+    one = predict(fabric, head, features.plain, rows, 1)
+    assert torch.allclose(one, head.eval()(features.views[0, [5, 3, 40]]), atol=1e-6)
+
+
+def test_an_epoch_draws_one_cached_view_of_each_image():
+    views = torch.arange(5.0)[:, None, None] + 10 * torch.arange(400.0)[None, :, None]  # [view, row, 1]
+    features, rows = Features(views), np.arange(400)
+    drawn = [features.drawn(rows, epoch, 1, "head")[:, 0] for epoch in (0, 1)]
+    for view in drawn:
+        assert torch.equal(view // 10, torch.arange(400.0))  # rows stay theirs
+        counts = torch.bincount((view % 10).long(), minlength=5)
+        assert len(counts) == 5 and counts.min() > 50  # every view, the plain one too
+    assert not torch.equal(*drawn)
+    assert torch.equal(features.drawn(rows[[7, 3]], 0, 1, "head")[:, 0], drawn[0][[7, 3]])
+    assert torch.equal(features.plain(rows)[:, 0], 10 * torch.arange(400.0))
+
+
+def test_views_train_the_head_and_held_out_rows_are_predicted_by_the_plain_one(fabric, problem):
+    features, targets = problem
+    noisy = Features(torch.cat([features.views, features.views.flip(2)]))
+    learnt = []
+    for each in (features, noisy):
+        head = build_head(5, 3, HEAD, 1)
+        list(fit_head(fabric, head, each, targets, np.arange(48), TRAIN, 0.05, (1, "head")))
+        learnt.append(head)
+    assert not torch.equal(learnt[0][2].weight, learnt[1][2].weight)
+    rows = np.arange(48, 60)
+    one, two = (predict_head(fabric, learnt[0], each, rows) for each in (features, noisy))
+    assert torch.equal(one, two)
 
 
 def test_every_row_of_a_fold_is_predicted_by_a_head_that_has_not_seen_it(fabric, problem):
     features, targets = problem
     folds = np.arange(60) % 4
     folds[:6] = -1
-    probabilities = cross_validate(fabric, features, targets, folds, 3, HEAD, TRAIN, 1)
+    probabilities = cross_validate(fabric, features, targets, folds, 3, HEAD, TRAIN, 0.05, 1)
     assert np.isnan(probabilities[:6]).all() and np.allclose(probabilities[6:].sum(1), 1)
     assert (probabilities[6:].argmax(1) == targets[6:].numpy()).mean() > 0.9
     # A row's label must not matter to its own prediction: turn those of fold 2 round.
     turned = targets.clone()
     turned[folds == 2] = (turned[folds == 2] + 1) % 3
-    again = cross_validate(fabric, features, turned, folds, 3, HEAD, TRAIN, 1)
+    again = cross_validate(fabric, features, turned, folds, 3, HEAD, TRAIN, 0.05, 1)
     assert np.array_equal(again[folds == 2], probabilities[folds == 2])
     assert not np.array_equal(again[folds == 1], probabilities[folds == 1])
-
-
-def test_the_finder_s_steps_train_at_the_rate_they_are_given(fabric, problem):
-    features, targets = problem
-    head = build_head(5, 3, HEAD, 1)
-    step = head_step(fabric, head, features, targets, np.arange(48), TRAIN, 1)
-    before = head[2].weight.detach().clone()
-    assert math.isfinite(step(0, 1e-12))
-    assert torch.allclose(head[2].weight, before, atol=1e-9)
-    for i in range(1, 20):  # goes through the 48 rows more than once
-        step(i, 0.1)
-    assert not torch.allclose(head[2].weight, before, atol=1e-3)
 
 
 @pytest.fixture
@@ -225,38 +228,39 @@ def pictures():
     return Images(pixels, 32, torch.device("cpu")), table
 
 
-def run_finetune(fabric, pictures, **changes):
+def run_finetune(fabric, pictures, head_lr=None, **changes):
     images, table = pictures
     network = Network(build_backbone("resnet18", "none", 1), build_head(1024, 2, HEAD, 1))
     params = FinetuneParams(**{
         **PLAIN, "batch_size": 8, "schedule": "sgdr", "mixup": 0.0, "snapshots": 1, "lr": 0.01,
-        "lr_multipliers": [0.01, 0.1, 1],
+        "lr_multipliers": [0.01, 0.1, 1], "sizes": [], "find_lr": 0,
         "frozen_cycles": 1, "cycles": 1, "cycle_len": 1, "cycle_mult": 1, "bn_freeze": False, **changes,
     })  # fmt: skip
     start = {name: value.clone() for name, value in network.state_dict().items()}
     seen = []
-    augment = AugmentParams(set="side_on", max_zoom=1.1)
-    for phase, steps, valid in finetune(fabric, network, images, table, augment, params, 1):
+    augment = AugmentParams(set="side_on", max_zoom=1.1, pad=0)
+    training = Finetuning(fabric, network, images, table, augment, params, head_lr, 1)
+    for phase, steps, valid in training:
         changed = {n.split(".")[0] for n, v in network.state_dict().items() if not torch.equal(v, start[n])}
-        seen.append((phase, len(steps), changed, valid))
-    return seen, network, start
+        seen.append((phase.name, len(steps), changed, valid))
+    return seen, network, start, training
 
 
 def test_finetune_trains_the_head_first_and_then_everything(fabric, pictures):
-    seen, _, _ = run_finetune(fabric, pictures, frozen_cycles=2, cycles=2)
+    seen, *_ = run_finetune(fabric, pictures, frozen_cycles=2, cycles=2)
     assert [(phase, steps) for phase, steps, _, _ in seen] == [("frozen", 2)] * 2 + [("unfrozen", 2)] * 2
     assert [changed for *_, changed, _ in seen] == [{"head"}] * 2 + [{"early", "late", "head"}] * 2
 
 
 def test_finetune_with_bn_freeze_keeps_the_body_s_statistics(fabric, pictures):
-    _, network, start = run_finetune(fabric, pictures, bn_freeze=True)
+    _, network, start, _ = run_finetune(fabric, pictures, bn_freeze=True)
     state = network.state_dict()
     assert torch.equal(state["late.1.1.bn2.running_mean"], start["late.1.1.bn2.running_mean"])
     assert not torch.equal(state["late.1.1.bn2.weight"], start["late.1.1.bn2.weight"])
 
 
 def test_bn_freeze_train_trains_batchnorm_alone_while_the_body_is_frozen(fabric, pictures):
-    _, network, start = run_finetune(fabric, pictures, cycles=0, bn_freeze="train")
+    _, network, start, _ = run_finetune(fabric, pictures, cycles=0, bn_freeze="train")
     changed = {name for name, value in network.state_dict().items() if not torch.equal(value, start[name])}
     body = {name for name in changed if not name.startswith("head.")}
     assert {"early.1.weight", "early.1.running_mean", "late.1.1.bn2.weight", "late.1.1.bn2.running_var"} <= body
@@ -274,8 +278,8 @@ def test_bn_freeze_train_trains_batchnorm_alone_while_the_body_is_frozen(fabric,
     ],
 )
 def test_every_option_changes_what_is_learnt(fabric, pictures, changes):
-    _, network, _ = run_finetune(fabric, pictures, **changes)
-    _, plain, _ = run_finetune(fabric, pictures)
+    _, network, *_ = run_finetune(fabric, pictures, **changes)
+    _, plain, *_ = run_finetune(fabric, pictures)
     assert not torch.equal(network.head[2].weight, plain.head[2].weight)
 
 
@@ -283,15 +287,57 @@ def test_every_option_changes_what_is_learnt(fabric, pictures, changes):
 def test_snapshots_are_the_ends_of_the_last_cycles_but_one(snapshots, epochs):
     params = FinetuneParams(
         **PLAIN, batch_size=8, schedule="sgdr", lr=0.1, lr_multipliers=[1, 1, 1], frozen_cycles=2, cycles=3,
-        cycle_len=1, cycle_mult=2, bn_freeze=False, mixup=0.0, snapshots=snapshots,
+        cycle_len=1, cycle_mult=2, bn_freeze=False, mixup=0.0, snapshots=snapshots, sizes=[], find_lr=0,
     )  # fmt: skip
-    assert snapshot_epochs(params) == epochs  # two frozen epochs, then cycles that end with epochs 2, 4 and 8
+    assert (
+        snapshot_epochs(plan(params, 32), snapshots) == epochs
+    )  # two frozen epochs, then cycles that end with epochs 2, 4 and 8
 
 
 def test_no_cycles_at_all_leave_the_network_as_it_was(fabric, pictures):
-    seen, network, start = run_finetune(fabric, pictures, frozen_cycles=0, cycles=0)
+    seen, network, start, _ = run_finetune(fabric, pictures, frozen_cycles=0, cycles=0)
     assert seen == []
     assert all(torch.equal(v, start[n]) for n, v in network.state_dict().items())
+
+
+def test_sizes_grow_with_all_cycles_at_each_and_the_weights_going_on(fabric, pictures):
+    seen, network, *_ = run_finetune(fabric, pictures, sizes=[16, 32], cycles=2)
+    names = ["frozen 16", "unfrozen 16", "unfrozen 16", "frozen 32", "unfrozen 32", "unfrozen 32"]
+    assert [phase for phase, *_ in seen] == names
+    assert seen[3][2] == {"early", "late", "head"}  # frozen again, on weights that have moved
+    _, alone, *_ = run_finetune(fabric, pictures, cycles=2)
+    assert not torch.equal(network.head[2].weight, alone.head[2].weight)
+
+
+def test_snapshots_are_of_the_last_size(fabric):
+    params = FinetuneParams(
+        **PLAIN, batch_size=8, schedule="sgdr", lr=0.1, lr_multipliers=[1, 1, 1], frozen_cycles=1, cycles=2,
+        cycle_len=1, cycle_mult=2, bn_freeze=False, mixup=0.0, snapshots=2, sizes=[16, 32], find_lr=0,
+    )  # fmt: skip
+    phases = plan(params, 32)
+    assert [(p.name, p.size, p.frozen, p.cycles) for p in phases] == [
+        ("frozen 16", 16, True, [1]),
+        ("unfrozen 16", 16, False, [1, 2]),
+        ("frozen 32", 32, True, [1]),
+        ("unfrozen 32", 32, False, [1, 2]),
+    ]
+    assert snapshot_epochs(phases, 2) == [5]
+
+
+def test_the_range_test_of_the_whole_network_leaves_it_as_it_was(fabric, pictures):
+    _, tested, _, training = run_finetune(fabric, pictures, find_lr=20)
+    _, plain, *_ = run_finetune(fabric, pictures)
+    assert len(training.curve) >= 3 and training.lr == 0.01
+    assert set(training.suggestions) == {"steepest", "minimum_tenth"}
+    assert all(torch.equal(tested.state_dict()[name], value) for name, value in plain.state_dict().items())
+
+
+def test_auto_takes_the_head_s_rate_while_frozen_and_the_suggestion_after(fabric, pictures):
+    seen, *_, training = run_finetune(fabric, pictures, lr="auto", find_lr=30, head_lr=0.02)
+    assert training.lr == training.suggestions["minimum_tenth"]
+    by_hand = run_finetune(fabric, pictures, lr=0.02, cycles=0)
+    assert seen[0] == by_hand[0][0]  # the frozen epoch, whose rate is the head's
+    assert seen[1] != run_finetune(fabric, pictures, lr=0.02)[0][1]
 
 
 def test_finetuning_repeats_to_the_bit(fabric, pictures):

@@ -1,9 +1,15 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from unfreeze.train.lr_finder import FindLrParams, range_test, suggest
+from unfreeze.console import UserError
+from unfreeze.train.head import Features, head_learner
+from unfreeze.train.lr_finder import FindLrParams, chosen, find_lr, range_test, suggest, write_curve
+from unfreeze.train.schedule import StepParams
 
 PARAMS = FindLrParams(lr_min=1e-5, lr_max=10, steps=101)
 
@@ -49,3 +55,35 @@ def test_suggestions():
 
 def test_too_short_a_curve_suggests_nothing():
     assert suggest(range_test(PARAMS, lambda i, lr: math.nan)) == {"steepest": None, "minimum_tenth": None}
+
+
+def test_a_test_with_real_steps_restores_the_model_to_the_byte(fabric):
+    torch.manual_seed(0)
+    targets = torch.arange(48) % 3
+    features = Features((torch.randn(48, 5) * 0.3 + torch.eye(3, 5)[targets] * 2)[None])
+    model = nn.Sequential(nn.BatchNorm1d(5), nn.Dropout(0.5), nn.Linear(5, 3))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    step = StepParams(
+        batch_size=8, optimizer="sgd", momentum=0.9, weight_decay=0.0, label_smoothing=0.0, clip_norm=0.0
+    )
+    curves = []
+    for _ in range(2):
+        learner = head_learner(fabric, model, features, targets, step, (1, "find-lr"))
+        curves.append(find_lr(PARAMS, learner, np.arange(48)))
+        assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert curves[0] == curves[1]
+    assert len(curves[0]) > 30  # 6 batches: the rows are gone through more than five times
+    assert min(p.smoothed for p in curves[0][10:]) < 0.9 * curves[0][10].smoothed  # it trained
+
+
+def test_auto_takes_a_tenth_of_the_minimum_s_rate():
+    found = {"steepest": 0.002, "minimum_tenth": 0.03}
+    assert chosen("auto", found, "train_head.lr") == 0.03
+    assert chosen(0.5, found, "train_head.lr") == 0.5
+    with pytest.raises(UserError, match=r"train_head\.lr = auto: the range test ended after too few steps"):
+        chosen("auto", suggest([]), "train_head.lr")
+
+
+def test_no_curve_is_a_header(tmp_path):
+    write_curve(tmp_path / "curve.csv", [])
+    assert (tmp_path / "curve.csv").read_text() == "step,lr,loss,smoothed\n"

@@ -29,10 +29,13 @@ class SplitTable:
         return rows[self.targets[rows] >= 0]
 
 
-def read_split(path: Path, images: int) -> SplitTable:
-    """Read a split table for an array of `images` rows; classes are in order of their names."""
+def read_split(path: Path, images: int | None) -> SplitTable:
+    """Read a split table for an array of `images` rows (None: as many as the table names); classes are in order of
+    their names."""
     table = read_csv(path)
     row = np.array([int(line["row"]) for line in table], dtype=np.int64)
+    if images is None:
+        images = row.max() + 1
     if len(row) and row.max() >= images:
         raise UserError(f"{path} names row {row.max()} of {images} images: run dvc repro")
     classes = sorted({line["label"] for line in table} - {""})

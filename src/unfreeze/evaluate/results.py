@@ -62,14 +62,15 @@ def write_results(
     return metrics
 
 
-def write_out_of_fold(path: Path, table: SplitTable, probabilities: np.ndarray) -> None:
-    """Write the probabilities `[N, C]` that each row of a fold got from the head of the other folds."""
+def write_out_of_fold(path: Path, table: SplitTable, probabilities: np.ndarray | None = None) -> None:
+    """Write the probabilities `[N, C]` that each row of a fold got from the head of the other folds; without any
+    only the header."""
     write_csv(
         path,
         ["row", "path", "fold", "label", *(f"p_{name}" for name in table.classes)],
         (
             [row, table.paths[row], table.folds[row], _label(table, row), *probabilities[row].tolist()]
-            for row in np.flatnonzero(table.folds >= 0).tolist()
+            for row in (np.flatnonzero(table.folds >= 0).tolist() if probabilities is not None else [])
         ),
     )
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -46,6 +46,8 @@ class Cut:
     """The first module's map becomes tokens: a class token and position embeddings are added."""
     transform_input: bool = False
     """With its weights, the network turns ImageNet's normalisation into (x - 0.5) / 0.5 by itself."""
+    stem: str = ""
+    """The first convolution, and the max-pool after it if there is one, where `model.stem` can be small."""
     smallest: int = 16
     """Pixels a side that the input needs."""
     step: int = 1
@@ -71,6 +73,7 @@ CUTS = (
         "wide_resnet50_2 wide_resnet101_2",
         "conv1 bn1 relu maxpool layer1 layer2 layer3 layer4",
         early=6,
+        stem="conv1 maxpool",
     ),
     Cut("alexnet", "features.*", batchnorm=False, smallest=63),
     Cut("vgg11 vgg13 vgg16 vgg19", "features.*", batchnorm=False, smallest=32),
@@ -92,21 +95,30 @@ CUTS = (
         smallest=75,
     ),
     # densenet: stem (4 modules), block and transition 1 and 2 | block and transition 3, block 4, norm
-    Cut("densenet121 densenet161 densenet169 densenet201", "features.*", early=8, relu=True, smallest=29),
+    Cut(
+        "densenet121 densenet161 densenet169 densenet201",
+        "features.*",
+        early=8,
+        relu=True,
+        smallest=29,
+        stem="features.conv0 features.pool0",
+    ),
     Cut("squeezenet1_0", "features.*", batchnorm=False, smallest=21),
     Cut("squeezenet1_1", "features.*", batchnorm=False, smallest=17),
-    Cut("mobilenet_v2 mobilenet_v3_small mobilenet_v3_large", "features.*"),
+    Cut("mobilenet_v2 mobilenet_v3_small mobilenet_v3_large", "features.*", stem="features.0.0"),
     # mnasnet: stem (8 modules), stack 1 and 2 | stack 3 to 6, last convolution
-    Cut("mnasnet0_5 mnasnet0_75 mnasnet1_0 mnasnet1_3", "layers.*", early=10),
+    Cut("mnasnet0_5 mnasnet0_75 mnasnet1_0 mnasnet1_3", "layers.*", early=10, stem="layers.0"),
     Cut(
         "shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5 shufflenet_v2_x2_0",
         "conv1 maxpool stage2 stage3 stage4 conv5",
         early=3,
+        stem="conv1.0 maxpool",
     ),
     Cut(
         "efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5 "
         "efficientnet_b6 efficientnet_b7 efficientnet_v2_s efficientnet_v2_m efficientnet_v2_l",
         "features.*",
+        stem="features.0.0",
     ),
     Cut(
         "regnet_x_400mf regnet_x_800mf regnet_x_1_6gf regnet_x_3_2gf regnet_x_8gf regnet_x_16gf regnet_x_32gf "
@@ -114,6 +126,7 @@ CUTS = (
         "regnet_y_128gf",
         "stem trunk_output.*",
         early=3,
+        stem="stem.0",
     ),
     Cut("convnext_tiny convnext_small convnext_base convnext_large", "features.*", batchnorm=False, smallest=32),
     Cut(
@@ -145,6 +158,9 @@ class ModelParams(Section):
     """A torchvision name."""
     weights: Annotated[str, Field(min_length=1)]
     """`none`, a torchvision weights name such as IMAGENET1K_V1, or a .safetensors/.pth state dict of `arch`."""
+    stem: Literal["imagenet", "small"]
+    """imagenet: torchvision's. small: for images of about 32 pixels, the first convolution 3 x 3 with stride 1 and
+    no max-pool after it (He et al. 2016, section 4.2), so that their maps are not shrunk before they are read."""
     size: Annotated[int, Field(ge=16, le=2048)]
     """Pixels a side of what the network sees."""
 
@@ -164,6 +180,14 @@ class ModelParams(Section):
             raise ValueError(
                 f"finetune.bn_freeze = {params.finetune.bn_freeze} has no effect: {self.arch} has no BatchNorm"
             )
+        if self.stem == "small" and not how.stem:
+            able = ", ".join(arch for arch, cut in ARCHS.items() if cut.stem)
+            raise ValueError(f"model.stem = small: {self.arch} has none; there is one for {able}")
+        for size in params.finetune.sizes:
+            if how.tokens or how.fixed or how.step > 1:
+                raise ValueError(f"finetune.sizes = {params.finetune.sizes}: {self.arch} is built for one size")
+            if size < how.smallest:
+                raise ValueError(f"finetune.sizes = {params.finetune.sizes}: {self.arch} takes {how.sizes}")
         if Path(self.weights).suffix in WEIGHTS_FILES and not Path(self.weights).is_file():
             raise ValueError(f"model.weights = {self.weights!r}: there is no such file")
 
@@ -178,10 +202,10 @@ class Backbone:
     std: tuple[float, ...] = IMAGENET_STD
 
 
-def build_backbone(arch: str, weights: str, seed: int, size: int = 224) -> Backbone:
+def build_backbone(arch: str, weights: str, seed: int, size: int = 224, stem: str = "imagenet") -> Backbone:
     """Build `arch`, load `weights` (see `ModelParams`) and cut it. `none` initialises from `seed`.
 
-    `size` is the input's side in pixels, which ViT and MaxViT are built for.
+    `size` is the input's side in pixels, which ViT and MaxViT are built for; `stem` as in `ModelParams`.
 
     Raises:
         UserError: weights that cannot be had, are damaged or belong to another network.
@@ -191,6 +215,8 @@ def build_backbone(arch: str, weights: str, seed: int, size: int = 224) -> Backb
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(draws.seed_of(seed, "backbone"))
         net = build_net(arch, size)
+        if stem == "small":
+            shrink_stem(net, arch)
     backbone = cut(net, arch)
     backbone.mean, backbone.std = normalisation(arch, weights)
     if Path(weights).suffix in WEIGHTS_FILES:
@@ -228,6 +254,19 @@ def build_net(arch: str, size: int = 224) -> nn.Module:
     if arch.startswith("maxvit"):
         options["input_size"] = (size, size)
     return get_model(arch, **options)
+
+
+def shrink_stem(net: nn.Module, arch: str) -> None:
+    """Make the stem of a torchvision network the small one of `ModelParams.stem`, in place."""
+    from torch import nn
+
+    name, *pool = ARCHS[arch].stem.split()
+    old = net.get_submodule(name)
+    new = nn.Conv2d(old.in_channels, old.out_channels, 3, stride=1, padding=1, bias=old.bias is not None)
+    nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
+    net.set_submodule(name, new)
+    for layer in pool:
+        net.set_submodule(layer, nn.Identity())
 
 
 def outline(arch: str, size: int | None = None) -> nn.Module:
@@ -355,7 +394,9 @@ def _load(net: nn.Module, backbone: Backbone, state: dict[str, Tensor], source: 
         if state[key].shape != own[key].shape
     )
     unknown = sorted(state.keys() - own.keys())
-    other = "has other shapes" + (" (model.size?):" if "pos_embedding" in "".join(shapes) else ":")
+    cause = " (model.size?)" if "pos_embedding" in "".join(shapes) else ""
+    cause = cause or (" (model.stem?)" if len(shapes) == 1 and "7, 7" in shapes[0] else "")
+    other = f"has other shapes{cause}:"
     for what, keys in (("lacks", missing), (other, shapes), ("has unknown keys:", unknown)):
         if keys:
             listed = ", ".join(keys[:8]) + (f" and {len(keys) - 8} more" if len(keys) > 8 else "")

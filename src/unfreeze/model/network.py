@@ -77,6 +77,7 @@ class Card:
 
     arch: str
     weights: str
+    stem: str
     classes: list[str]
     size: int
     stored_size: int
@@ -123,7 +124,7 @@ def load_network(path: Path) -> tuple[Network, Card]:
     tensors, stored = read(path)
     try:
         card = Card(**stored)
-        backbone = build_backbone(card.arch, "none", seed=0, size=card.size)
+        backbone = build_backbone(card.arch, "none", seed=0, size=card.size, stem=card.stem)
         backbone.mean, backbone.std = tuple(card.mean), tuple(card.std)
         head_in = tensors["head.0.weight"].shape[0]
         head = build_head(head_in, len(card.classes), HeadParams(hidden=card.hidden, dropout=card.dropout), seed=0)
@@ -134,25 +135,29 @@ def load_network(path: Path) -> tuple[Network, Card]:
     return network.eval(), card
 
 
-def save_head(path: Path, head: nn.Sequential, params: HeadParams, classes: Sequence[str]) -> None:
-    """Write a head alone, with its shape and class names."""
-    save(path, head, {"classes": list(classes), **params.model_dump()})
+def save_head(
+    path: Path, head: nn.Sequential, params: HeadParams, classes: Sequence[str], lr: float | None
+) -> None:
+    """Write a head alone, with its shape, its class names and the rate it was trained at (None: not trained)."""
+    save(path, head, {"classes": list(classes), "lr": lr, **params.model_dump()})
 
 
-def load_head(path: Path) -> tuple[nn.Sequential, HeadParams, list[str]]:
-    """The head that `save_head` wrote, in evaluation mode, its shape and its class names."""
+def load_head(path: Path) -> tuple[nn.Sequential, HeadParams, list[str], float | None]:
+    """The head that `save_head` wrote, in evaluation mode, its shape, its class names and its rate."""
     tensors, card = read(path)
-    classes = card.pop("classes")
+    classes, lr = card.pop("classes"), card.pop("lr")
     params = HeadParams(**card)
     head = build_head(tensors["0.weight"].shape[0], len(classes), params, seed=0)
     head.load_state_dict(tensors)
-    return head.eval(), params, classes
+    return head.eval(), params, classes, lr
 
 
-def assemble(model: ModelParams, head: Path, fit: str, stored_size: int, seed: int) -> tuple[Network, Card]:
-    """The backbone that `model` describes under the trained head of file `head`."""
-    backbone = build_backbone(model.arch, model.weights, seed, model.size)
-    trained, params, classes = load_head(head)
+def assemble(
+    model: ModelParams, head: Path, fit: str, stored_size: int, seed: int
+) -> tuple[Network, Card, float | None]:
+    """The backbone that `model` describes under the head of file `head`; the card, and the rate of that head."""
+    backbone = build_backbone(model.arch, model.weights, seed, model.size, model.stem)
+    trained, params, classes, lr = load_head(head)
     card = Card(
         classes=classes,
         stored_size=stored_size,
@@ -162,4 +167,4 @@ def assemble(model: ModelParams, head: Path, fit: str, stored_size: int, seed: i
         **model.model_dump(),
         **params.model_dump(),
     )
-    return Network(backbone, trained), card
+    return Network(backbone, trained), card, lr

@@ -24,25 +24,54 @@ MAX_LIGHTING = 0.05
 class AugmentParams(Section):
     """`augment`: how training images and the views of TTA are varied.
 
-    `none`: not at all. `basic`: zoom and random crop, rotation up to 10 degrees, brightness and contrast up to
-    0.05. `side_on`: basic and horizontal flips (photos). `top_down`: basic and the eight symmetries of the
-    square (satellite, microscope).
+    `none`: not at all. `flip`: zoom, random crop and horizontal flips (small images from scratch). `basic`: zoom
+    and random crop, rotation up to 10 degrees, brightness and contrast up to 0.05. `side_on`: basic and
+    horizontal flips (photos). `top_down`: basic and the eight symmetries of the square (satellite, microscope).
     """
 
-    set: Literal["none", "basic", "side_on", "top_down"]
+    set: Literal["none", "flip", "basic", "side_on", "top_down"]
     max_zoom: Annotated[Number, Field(ge=1, le=4)]
+    pad: Annotated[int, Field(ge=0, le=256)]
+    """Pixels, at model.size, by which a random crop may reach over each edge; what lies there is reflected."""
 
     def check_with(self, params: SimpleNamespace) -> None:
-        if self.set == "none" and self.max_zoom > 1:
+        for key, idle in (("max_zoom", 1), ("pad", 0)):
+            if self.set == "none" and getattr(self, key) != idle:
+                raise ValueError(
+                    f"augment.{key} = {getattr(self, key)} has no effect with augment.set = none: set it to {idle}"
+                )
+
+
+class PrecomputeParams(AugmentParams):
+    """`precompute`: the cache of the frozen backbone's features.
+
+    Its views are drawn by settings of their own, so that others for fine-tuning compute no feature again.
+    """
+
+    skip: bool
+    """No features: find-lr and train-head have nothing to do, and the head starts untrained (from scratch)."""
+    views: Annotated[int, Field(ge=0, le=100)]
+    """Augmented views beside the plain one; the head draws one of them all for each image and epoch. 0 is the
+    course's cache, whose head sees no augmentation."""
+
+    def check_with(self, params: SimpleNamespace) -> None:
+        if self.views and (self.skip or self.set == "none"):
+            key = "skip = true" if self.skip else "set = none"
+            raise ValueError(f"precompute.views = {self.views} has no effect with precompute.{key}: set it to 0")
+        if self.skip and params.split.folds:
             raise ValueError(
-                f"augment.max_zoom = {self.max_zoom} has no effect with augment.set = none: set it to 1"
+                f"split.folds = {params.split.folds} has no effect with precompute.skip = true: folds are "
+                "those of the head on cached features; set it to 0"
             )
 
 
 def draw(
-    rows: np.ndarray, params: AugmentParams, stored: int, size: int, *key: int | str
+    rows: np.ndarray, params: AugmentParams, stored: int, size: int, pad: int, *key: int | str
 ) -> tuple[np.ndarray, np.ndarray]:
     """The transform and the lighting of each of `rows` (sets other than `none`), as fast.ai's library drew them.
+
+    Args:
+        stored, size, pad: pixels a side of the stored image and of the view; by which a crop may leave the image.
 
     Returns:
         theta: float32 `[B, 2, 3]`, for `affine_grid`: from the output's to the stored image's coordinates.
@@ -50,13 +79,14 @@ def draw(
     """
     u = draws.uniform(rows, 11, *key)
     zoom = np.where(u[:, 0] < 0.75, 1 + u[:, 1] * (params.max_zoom - 1), 1.0)
-    angle = np.where(u[:, 2] < 0.75, (2 * u[:, 3] - 1) * np.deg2rad(MAX_ROTATION), 0.0)
-    flip = np.where((u[:, 4] < 0.5) & (params.set in ("side_on", "top_down")), -1.0, 1.0)
+    varied = params.set != "flip"
+    angle = np.where((u[:, 2] < 0.75) & varied, (2 * u[:, 3] - 1) * np.deg2rad(MAX_ROTATION), 0.0)
+    flip = np.where((u[:, 4] < 0.5) & (params.set != "basic"), -1.0, 1.0)
     if params.set == "top_down":
         angle = angle + np.floor(4 * u[:, 5]) * (np.pi / 2)
 
     # Without zoom and rotation the crop starts at a whole pixel, so that nothing is interpolated.
-    room = stored - size / zoom
+    room = stored + 2 * pad - size / zoom
     start = np.floor(u[:, 6:8] * (room[:, None] + 1))
     offset = (2 * np.minimum(start, room[:, None]) - room[:, None]) / stored
 
@@ -66,7 +96,7 @@ def draw(
     theta[:, 1, 0], theta[:, 1, 1] = scale * np.sin(angle) * flip, scale * np.cos(angle)
     theta[:, :, 2] = offset
 
-    brightness, c = ((2 * u[:, 8:10] - 1) * MAX_LIGHTING).T
+    brightness, c = ((2 * u[:, 8:10] - 1) * MAX_LIGHTING * varied).T
     contrast = np.where(c >= 0, c + 1, -1 / (c - 1))
     return theta.astype(np.float32), np.stack([brightness, contrast], axis=1).astype(np.float32)
 
@@ -76,7 +106,7 @@ def apply(images: Tensor, theta: Tensor, light: Tensor, size: int) -> Tensor:
     from torch.nn.functional import affine_grid, grid_sample
 
     images = _as_float(images)
-    grid = affine_grid(theta, [len(images), 3, size, size], align_corners=False)
+    grid = affine_grid(theta, [*images.shape[:2], size, size], align_corners=False)
     views = grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     mean = views.mean((1, 2, 3), keepdim=True)
     brightness, contrast = light[:, 0].view(-1, 1, 1, 1), light[:, 1].view(-1, 1, 1, 1)
@@ -89,6 +119,15 @@ def plain(images: Tensor, size: int) -> Tensor:
     return _as_float(images[:, start : start + size, start : start + size])
 
 
+def shrink(images: Tensor, size: int) -> Tensor:
+    """Stored images uint8 `[B, S, S, 3]` as if they had been stored at `size`: uint8 `[B, size, size, 3]`."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    smaller = interpolate(_as_float(images), size=(size, size), mode="bilinear", antialias=True)
+    return smaller.mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1)
+
+
 def _as_float(images: Tensor) -> Tensor:
     import torch
 
@@ -96,15 +135,26 @@ def _as_float(images: Tensor) -> Tensor:
 
 
 class Images:
-    """Stored images uint8 `[N, S, S, 3]`, handed out by row as the network takes them, on the device."""
+    """Stored images uint8 `[N, S, S, 3]`, handed out by row as the network takes them, on the device.
 
-    def __init__(self, pixels: np.ndarray, size: int, device: torch.device) -> None:
-        self.pixels, self.size, self.device = pixels, size, device
+    Args:
+        size: pixels a side of a view.
+        scale: of the views: they show what views of `size / scale` pixels would.
+    """
+
+    def __init__(self, pixels: np.ndarray, size: int, device: torch.device, scale: float = 1.0) -> None:
+        self.pixels, self.size, self.device, self.scale = pixels, size, device, scale
+        self.stored = round(pixels.shape[1] * scale)
+
+    def at(self, size: int) -> Images:
+        """The same views in `size` pixels a side, for training at growing sizes."""
+        return Images(self.pixels, size, self.device, self.scale * size / self.size)
 
     def _batch(self, rows: np.ndarray) -> Tensor:
         import torch
 
-        return torch.from_numpy(self.pixels[rows]).to(self.device)
+        images = torch.from_numpy(self.pixels[rows]).to(self.device)
+        return images if self.stored == images.shape[1] else shrink(images, self.stored)
 
     def plain(self, rows: np.ndarray, epoch: int = 0) -> Tensor:
         """Plain views of `rows`, the same in every epoch."""
@@ -116,6 +166,6 @@ class Images:
 
         if params.set == "none":
             return self.plain(rows)
-        theta, light = draw(rows, params, self.pixels.shape[1], self.size, *key, epoch)
+        theta, light = draw(rows, params, self.stored, self.size, round(params.pad * self.scale), *key, epoch)
         theta, light = torch.from_numpy(theta).to(self.device), torch.from_numpy(light).to(self.device)
         return apply(self._batch(rows), theta, light, self.size)

@@ -1,6 +1,7 @@
-"""Steps 4 to 8 of the recipe: the head on augmented images, then the whole network."""
+"""Steps 4 to 8 of the recipe: the head on augmented images, then the whole network, at one or growing sizes."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
@@ -9,57 +10,107 @@ from lightning_fabric import Fabric
 from unfreeze.data.table import SplitTable
 from unfreeze.model.network import Network
 from unfreeze.train.augment import AugmentParams, Images
-from unfreeze.train.loop import Step, build_optimizer, fit, predict, score, steps_per_epoch
+from unfreeze.train.loop import Learner, Step, build_optimizer, fit, predict, score, steps_per_epoch
+from unfreeze.train.lr_finder import LR_MAX, LR_MIN, FindLrParams, Point, chosen, find_lr, suggest
 from unfreeze.train.schedule import FinetuneParams, cycle_lengths, paces
 
 
-def snapshot_epochs(params: FinetuneParams) -> list[int]:
-    """The epochs, counted over both phases, after which the network is kept beside the last one: the ends of the
-    `snapshots` last cycles but one (Huang et al. 2017)."""
-    lengths = cycle_lengths(1, params.cycles, params.cycle_len, params.cycle_mult)
-    ends = [params.frozen_cycles + end - 1 for end in accumulate(lengths)]
-    return ends[-params.snapshots : -1]
+@dataclass(frozen=True)
+class Phase:
+    """Cycles that are trained with one optimizer, as in one `fit` of the course."""
+
+    name: str
+    size: int
+    """Pixels a side of what the network sees."""
+    frozen: bool
+    cycles: list[int]
+    """Epochs of each cycle."""
 
 
-def finetune(
-    fabric: Fabric,
-    network: Network,
-    images: Images,
-    table: SplitTable,
-    augment: AugmentParams,
-    params: FinetuneParams,
-    seed: int,
-) -> Iterator[tuple[str, list[Step], tuple[float, float]]]:
-    """Train `network` in place: `frozen_cycles` cycles of one epoch with the backbone frozen, then `cycles` with
-    everything unfrozen, each phase with a new optimizer as in the course.
+def plan(params: FinetuneParams, size: int) -> list[Phase]:
+    """The phases in their order: at each size frozen, then unfrozen; those without cycles are left out."""
+    phases = []
+    for each in params.sizes or [size]:
+        at = f" {each}" if params.sizes else ""
+        phases += [
+            Phase(f"frozen{at}", each, True, [1] * params.frozen_cycles),
+            Phase(
+                f"unfrozen{at}", each, False, cycle_lengths(1, params.cycles, params.cycle_len, params.cycle_mult)
+            ),
+        ]
+    return [phase for phase in phases if phase.cycles]
 
-    Yields:
-        After each epoch: "frozen" or "unfrozen", its steps, and (loss, accuracy) of the validation rows by
-        their plain views.
+
+def snapshot_epochs(phases: list[Phase], snapshots: int) -> list[int]:
+    """The epochs, counted over all phases, after which the network is kept beside the last one: the ends of the
+    `snapshots` last cycles of the last phase but one (Huang et al. 2017)."""
+    if not phases:
+        return []
+    before = sum(sum(phase.cycles) for phase in phases[:-1])
+    return [before + end - 1 for end in accumulate(phases[-1].cycles)][-snapshots:-1]
+
+
+class Finetuning:
+    """Trains `network` in place while it is iterated over.
+
+    Each iteration is an epoch: its phase, its steps, and (loss, accuracy) of the validation rows by their plain
+    views at the size of the phase.
+
+    Attributes:
+        lr: the highest rate of the unfrozen cycles, `auto` until the range test has found it.
+        curve: the range test of the whole network, empty before it and without it.
+        suggestions: see `lr_finder.suggest`.
     """
-    train, valid = table.rows["train"], table.rows["valid"]
-    targets = torch.from_numpy(table.targets).to(fabric.device)
-    per_epoch = steps_per_epoch(len(train), params.batch_size)
-    phases = [
-        ("frozen", 2, cycle_lengths(per_epoch, params.frozen_cycles, 1, 1)),
-        ("unfrozen", 0, cycle_lengths(per_epoch, params.cycles, params.cycle_len, params.cycle_mult)),
-    ]
-    for phase, group, lengths in phases:
-        network.bn_freeze = params.bn_freeze is True and phase == "unfrozen"
-        network.freeze_to(group, train_bn=params.bn_freeze == "train")
-        epochs = fit(
-            fabric,
-            network,
-            build_optimizer(network.groups, params.lr_multipliers, params),
-            lambda batch, epoch, phase=phase: images.augmented(batch, epoch, augment, seed, phase),
-            targets,
-            train,
-            params.lr,
-            paces(params.schedule, lengths, params.momentum),
-            params,
-            (seed, phase),
-            params.mixup,
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        network: Network,
+        images: Images,
+        table: SplitTable,
+        augment: AugmentParams,
+        params: FinetuneParams,
+        head_lr: float | None,
+        seed: int,
+    ) -> None:
+        """`head_lr` is what the frozen cycles take where `params.lr` is auto."""
+        self.fabric, self.network, self.images, self.table = fabric, network, images, table
+        self.augment, self.params, self.head_lr, self.seed = augment, params, head_lr, seed
+        self.phases = plan(params, images.size)
+        self.targets = torch.from_numpy(table.targets).to(fabric.device)
+        self.lr: float | str = params.lr
+        self.curve: list[Point] = []
+        self.suggestions: dict[str, float | None] = {}
+
+    def __iter__(self) -> Iterator[tuple[Phase, list[Step], tuple[float, float]]]:
+        train, valid = self.table.rows["train"], self.table.rows["valid"]
+        batch_size = self.params.batch_size
+        per_epoch = steps_per_epoch(len(train), batch_size)
+        for phase in self.phases:
+            images = self.images.at(phase.size)
+            self.network.bn_freeze = self.params.bn_freeze is True and not phase.frozen
+            self.network.freeze_to(2 if phase.frozen else 0, train_bn=self.params.bn_freeze == "train")
+            if not phase.frozen and self.params.find_lr and not self.curve:
+                finder = FindLrParams(lr_min=LR_MIN, lr_max=LR_MAX, steps=self.params.find_lr)
+                self.curve = find_lr(finder, self._learner(images, "find-lr"), train)
+                self.suggestions = suggest(self.curve)
+                self.lr = chosen(self.lr, self.suggestions, "finetune.lr")
+            lr = self.head_lr if phase.frozen and self.params.lr == "auto" else self.lr
+            lengths = [epochs * per_epoch for epochs in phase.cycles]
+            schedule = paces(self.params.schedule, lengths, self.params.momentum)
+            for steps in fit(self._learner(images, phase.name), train, lr, schedule):
+                logits = predict(self.fabric, self.network, images.plain, valid, batch_size)
+                yield phase, steps, score(logits, self.targets[valid].cpu())
+
+    def _learner(self, images: Images, purpose: str) -> Learner:
+        """A learner with a new optimizer for what is unfrozen; `purpose` is what its draws are seeded for."""
+        return Learner(
+            self.fabric,
+            self.network,
+            build_optimizer(self.network.groups, self.params.lr_multipliers, self.params),
+            lambda batch, epoch: images.augmented(batch, epoch, self.augment, self.seed, purpose),
+            self.targets,
+            self.params,
+            (self.seed, purpose),
+            self.params.mixup,
         )
-        for steps in epochs:
-            logits = predict(fabric, network, images.plain, valid, params.batch_size)
-            yield phase, steps, score(logits, targets[valid].cpu())

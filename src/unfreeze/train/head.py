@@ -1,102 +1,120 @@
 """Training the head on cached features, once or over the folds of a cross-validation."""
 
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from unfreeze import draws
+from unfreeze.data.store import open_array
 from unfreeze.model.head import HeadParams, build_head
-from unfreeze.train.loop import (
-    Step,
-    batches,
-    build_optimizer,
-    fit,
-    predict,
-    seed_step,
-    set_pace,
-    steps_per_epoch,
-    train_step,
-)
+from unfreeze.train.loop import Learner, Step, build_optimizer, fit, predict, steps_per_epoch
 from unfreeze.train.schedule import StepParams, TrainHeadParams, cycle_lengths, paces
 
 
-def fit_head(
+@dataclass(frozen=True)
+class Features:
+    """The cached features, handed out by row: float32 `[B, F]` on the device.
+
+    `views` is `[1 + K, N, F]`: those of the plain view of every image, and of K augmented ones.
+    """
+
+    views: Tensor
+
+    @property
+    def count(self) -> int:
+        """Of images; 0 where precompute-features was skipped."""
+        return self.views.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Numbers an image."""
+        return self.views.shape[2]
+
+    def plain(self, rows: np.ndarray, epoch: int = 0) -> Tensor:
+        """Features of the plain views of `rows`, the same in every epoch."""
+        return self.views[0, torch.from_numpy(rows)]
+
+    def drawn(self, rows: np.ndarray, epoch: int, *key: int | str) -> Tensor:
+        """Features of one view of each row, drawn for `key` and `epoch`."""
+        if len(self.views) == 1:
+            return self.plain(rows)
+        view = (draws.uniform(rows, 1, *key, "view", epoch)[:, 0] * len(self.views)).astype(np.int64)
+        return self.views[torch.from_numpy(view), torch.from_numpy(rows)]
+
+
+def read_features(folder: Path, device: torch.device) -> Features:
+    """What precompute-features wrote: plain.npy and view_*.npy, each `[N, F]`, in the device's memory."""
+    arrays = [open_array(path) for path in (folder / "plain.npy", *sorted(folder.glob("view_*.npy")))]
+    return Features(torch.from_numpy(np.stack(arrays)).to(device))
+
+
+def head_learner(
     fabric: Fabric,
     head: nn.Module,
-    features: Tensor,
+    features: Features,
     targets: Tensor,
-    rows: np.ndarray,
-    params: TrainHeadParams,
+    params: StepParams,
     key: tuple[int | str, ...],
-) -> Iterator[list[Step]]:
-    """Train `head` on `features` `[N, F]` of `rows`; yields the steps of each epoch (see `loop.fit`)."""
-    per_epoch = steps_per_epoch(len(rows), params.batch_size)
-    lengths = cycle_lengths(per_epoch, params.cycles, params.cycle_len, params.cycle_mult)
-    return fit(
+) -> Learner:
+    """The learner of a head on cached features."""
+    optimizer = build_optimizer([head], [1.0], params)
+    return Learner(
         fabric,
         head,
-        build_optimizer([head], [1.0], params),
-        lambda batch, epoch: features[torch.from_numpy(batch)],
+        optimizer,
+        lambda batch, epoch: features.drawn(batch, epoch, *key),
         targets,
-        rows,
-        params.lr,
-        paces(params.schedule, lengths, params.momentum),
         params,
         key,
     )
 
 
+def fit_head(
+    fabric: Fabric,
+    head: nn.Module,
+    features: Features,
+    targets: Tensor,
+    rows: np.ndarray,
+    params: TrainHeadParams,
+    lr: float,
+    key: tuple[int | str, ...],
+) -> Iterator[list[Step]]:
+    """Train `head` on `features` of `rows`; yields the steps of each epoch (see `loop.fit`)."""
+    per_epoch = steps_per_epoch(len(rows), params.batch_size)
+    lengths = cycle_lengths(per_epoch, params.cycles, params.cycle_len, params.cycle_mult)
+    learner = head_learner(fabric, head, features, targets, params, key)
+    return fit(learner, rows, lr, paces(params.schedule, lengths, params.momentum))
+
+
 def cross_validate(
     fabric: Fabric,
-    features: Tensor,
+    features: Features,
     targets: Tensor,
     folds: np.ndarray,
     classes: int,
     head: HeadParams,
     params: TrainHeadParams,
+    lr: float,
     seed: int,
 ) -> np.ndarray:
     """Probabilities of every row by a head that was trained on the other folds: float64 `[N, classes]`, NaN where
     `folds` is -1."""
-    probabilities = np.full((len(features), classes), np.nan)
+    probabilities = np.full((features.count, classes), np.nan)
     for fold in range(folds.max() + 1):
-        model = build_head(features.shape[1], classes, head, seed).to(fabric.device)
+        model = build_head(features.width, classes, head, seed).to(fabric.device)
         others, held_out = np.flatnonzero((folds >= 0) & (folds != fold)), np.flatnonzero(folds == fold)
-        for _ in fit_head(fabric, model, features, targets, others, params, (seed, f"fold {fold}")):
+        for _ in fit_head(fabric, model, features, targets, others, params, lr, (seed, f"fold {fold}")):
             pass
         logits = predict_head(fabric, model, features, held_out)
         probabilities[held_out] = logits.double().softmax(1).numpy()
     return probabilities
 
 
-def predict_head(fabric: Fabric, head: nn.Module, features: Tensor, rows: np.ndarray) -> Tensor:
-    """Logits of `rows` of `features`, float32 `[len(rows), classes]` on the CPU."""
-    return predict(fabric, head, lambda batch, epoch: features[torch.from_numpy(batch)], rows, 4096)
-
-
-def head_step(
-    fabric: Fabric,
-    head: nn.Module,
-    features: Tensor,
-    targets: Tensor,
-    rows: np.ndarray,
-    params: StepParams,
-    seed: int,
-) -> Callable[[int, float], float]:
-    """For the range test: a function that trains one batch at a given rate and returns its loss."""
-    optimizer = build_optimizer([head], [1.0], params)
-    stream = (
-        batch for epoch in count() for batch in batches(rows, params.batch_size, seed, "find-lr", "order", epoch)
-    )
-
-    def step(i: int, lr: float) -> float:
-        batch = torch.from_numpy(next(stream))
-        seed_step(seed, "find-lr", "step", i)
-        set_pace(optimizer, lr, params.momentum)
-        head.train()
-        return train_step(fabric, head, optimizer, params, features[batch], targets[batch])
-
-    return step
+def predict_head(fabric: Fabric, head: nn.Module, features: Features, rows: np.ndarray) -> Tensor:
+    """Logits of the plain views of `rows`, float32 `[len(rows), classes]` on the CPU."""
+    return predict(fabric, head, features.plain, rows, 4096)

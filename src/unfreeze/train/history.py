@@ -2,6 +2,7 @@
 
 from dataclasses import astuple, fields
 from pathlib import Path
+from typing import Any
 
 from dvclive import Live
 from scmrepo.exceptions import SCMError
@@ -18,6 +19,7 @@ class History:
         self.folder = folder
         self.steps: list[Step] = []
         self.epochs: list[Epoch] = []
+        self.best: Epoch | None = None
         try:
             self.live = Live(str(folder / "live"), dvcyaml=None, save_dvc_exp=False, report=None)
         except SCMError as error:
@@ -30,7 +32,14 @@ class History:
     def __exit__(self, *exception: object) -> None:
         self.live.end()
 
-    def record(self, steps: list[Step], phase: str, valid_loss: float, valid_accuracy: float) -> Epoch:
+    def record(
+        self,
+        steps: list[Step],
+        phase: str,
+        valid_loss: float,
+        valid_accuracy: float,
+        may_be_best: bool = True,
+    ) -> Epoch:
         """Add an epoch to the history. Steps and epochs are counted on from the phase before."""
         step, number = len(self.steps), len(self.epochs)
         self.steps += [Step(step + i, number, s.lr, s.loss) for i, s in enumerate(steps)]
@@ -42,7 +51,23 @@ class History:
         self.live.log_metric("valid/loss", valid_loss)
         self.live.log_metric("valid/accuracy", valid_accuracy)
         self.live.next_step()
+        if may_be_best and (self.best is None or epoch.rank > self.best.rank):
+            self.best = epoch
         return epoch
+
+    def summary(self) -> dict[str, Any]:
+        """How many epochs there were, which one was the best, and how the last one validated."""
+        if not self.epochs or self.best is None:
+            return {"epochs": 0}
+        last = self.epochs[-1]
+        valid = {"loss": last.valid_loss, "accuracy": last.valid_accuracy}
+        return {"epochs": len(self.epochs), "best_epoch": self.best.epoch, "valid": valid}
+
+    def __str__(self) -> str:
+        if not self.epochs or self.best is None:
+            return "no cycles: everything stays as it is"
+        last, best = self.epochs[-1].valid_accuracy, self.best.valid_accuracy
+        return f"{len(self.epochs)} epochs, validation accuracy {last:.4f}, at best {best:.4f}"
 
     def _write(self) -> None:
         for name, kind, rows in (("steps.csv", Step, self.steps), ("epochs.csv", Epoch, self.epochs)):

@@ -40,6 +40,11 @@ class Epoch:
     valid_loss: float
     valid_accuracy: float
 
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Of two epochs the one of higher rank validates better: by accuracy, then by loss."""
+        return self.valid_accuracy, -self.valid_loss
+
 
 def batches(rows: np.ndarray, batch_size: int, *key: int | str) -> list[np.ndarray]:
     """`rows` in an order drawn for `key`, in batches; a last batch of one joins the one before it, for BatchNorm
@@ -122,46 +127,56 @@ def seed_step(*key: int | str) -> None:
     torch.manual_seed(draws.seed_of(*key))
 
 
-def fit(
-    fabric: Fabric,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    inputs: Inputs,
-    targets: Tensor,
-    rows: np.ndarray,
-    lr: float,
-    schedule: Sequence[Pace],
-    params: StepParams,
-    key: tuple[int | str, ...],
-    mixup: float = 0.0,
-) -> Iterator[list[Step]]:
+@dataclass(frozen=True)
+class Learner:
+    """A model with all that a step of its training needs."""
+
+    fabric: Fabric
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    inputs: Inputs
+    targets: Tensor
+    """int64 `[N]`, class of every row, on the device."""
+    params: StepParams
+    key: tuple[int | str, ...]
+    """Seeds the order of the rows and the dropout, together with epoch and step."""
+    mixup: float = 0.0
+    """Alpha, 0 for none."""
+
+    def batches(self, rows: np.ndarray, epoch: int) -> list[np.ndarray]:
+        """`rows` in the order of this epoch, in batches."""
+        return batches(rows, self.params.batch_size, *self.key, "order", epoch)
+
+    def step(self, number: int, batch: np.ndarray, epoch: int, lr: float, momentum: float) -> float:
+        """Train on the rows `batch`, and return the loss before the step."""
+        set_pace(self.optimizer, lr, momentum)
+        seed_step(*self.key, "step", number)
+        self.model.train()
+        x, y = self.inputs(batch, epoch), self.targets[torch.from_numpy(batch)]
+        if self.mixup:
+            y = one_hot(y, int(self.targets.max()) + 1).float()
+            x, y = mix(x, y, self.mixup, *self.key, "mixup", number)
+        return train_step(self.fabric, self.model, self.optimizer, self.params, x, y)
+
+
+def fit(learner: Learner, rows: np.ndarray, lr: float, schedule: Sequence[Pace]) -> Iterator[list[Step]]:
     """Train on `rows`, step i at the pace of `schedule[i]`, and yield the steps of each epoch when it is over.
 
     Args:
-        targets: int64 `[N]`, class of every row, on the device.
         lr: the highest rate of the last group, the head.
         schedule: one pace for each step of whole epochs.
-        mixup: alpha, 0 for none.
-        key: seeds the order of the rows and the dropout, together with epoch and step.
 
     Raises:
         UserError: the loss is no longer finite.
     """
     step = 0
-    classes = int(targets.max()) + 1
-    epochs = len(schedule) // steps_per_epoch(len(rows), params.batch_size)
-    bar = progress(epochs * len(rows), str(key[-1]))
+    epochs = len(schedule) // steps_per_epoch(len(rows), learner.params.batch_size)
+    bar = progress(epochs * len(rows), str(learner.key[-1]))
     for epoch in range(epochs):
         steps = []
-        for batch in batches(rows, params.batch_size, *key, "order", epoch):
+        for batch in learner.batches(rows, epoch):
             rate = lr * schedule[step].factor
-            set_pace(optimizer, rate, schedule[step].momentum)
-            seed_step(*key, "step", step)
-            model.train()
-            x, y = inputs(batch, epoch), targets[torch.from_numpy(batch)]
-            if mixup:
-                x, y = mix(x, one_hot(y, classes).float(), mixup, *key, "mixup", step)
-            loss = train_step(fabric, model, optimizer, params, x, y)
+            loss = learner.step(step, batch, epoch, rate, schedule[step].momentum)
             if not np.isfinite(loss):
                 raise UserError(
                     f"the loss is {loss} at step {step} (epoch {epoch}), learning rate {rate:.3g}: "

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
+from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from unfreeze.console import UserError
+from unfreeze.files import write_csv
 from unfreeze.params import Section
 from unfreeze.train.schedule import Rate
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from unfreeze.train.loop import Learner
+
+LR_MIN, LR_MAX = 1e-5, 10.0
+"""The course's range."""
 SMOOTHING = 0.98
 STOP_FACTOR = 4.0
 """The test stops when the smoothed loss exceeds this many times its best."""
@@ -62,6 +73,44 @@ def range_test(params: FindLrParams, step: Callable[[int, float], float]) -> lis
             best = min(best, smoothed)
         curve.append(Point(i, lr, loss, smoothed))
     return curve
+
+
+def find_lr(params: FindLrParams, learner: Learner, rows: np.ndarray) -> list[Point]:
+    """Test the rates of `learner` with real steps on `rows`, gone through as often as that takes. Afterwards the
+    model is what it was, to the byte; the learner's optimizer is not to be used again."""
+    before = {name: value.clone() for name, value in learner.model.state_dict().items()}
+    stream = ((epoch, batch) for epoch in count() for batch in learner.batches(rows, epoch))
+
+    def step(i: int, lr: float) -> float:
+        epoch, batch = next(stream)
+        return learner.step(i, batch, epoch, lr, learner.params.momentum)
+
+    try:
+        return range_test(params, step)
+    finally:
+        learner.model.load_state_dict(before)
+
+
+def write_curve(path: Path, curve: Sequence[Point]) -> None:
+    """Write the curve as CSV; of an empty one only the header."""
+    write_csv(path, [f.name for f in fields(Point)], map(astuple, curve))
+
+
+def chosen(lr: float | str, suggestions: dict[str, float | None], where: str) -> float:
+    """The rate to train with: `lr`, or if that is `auto` the suggestion of the course's rule, a tenth of where
+    the loss is lowest.
+
+    Raises:
+        UserError: there is no suggestion to take; `where` names the key.
+    """
+    if lr != "auto":
+        return float(lr)
+    if suggestions.get("minimum_tenth") is None:
+        raise UserError(
+            f"{where} = auto: the range test ended after too few steps to suggest a rate; raise its number of "
+            "steps, or set a rate"
+        )
+    return suggestions["minimum_tenth"]
 
 
 def suggest(curve: Sequence[Point]) -> dict[str, float | None]:

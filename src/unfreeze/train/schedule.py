@@ -11,6 +11,8 @@ from pydantic import Field
 from unfreeze.params import Number, Section
 
 Rate = Annotated[Number, Field(gt=0, le=100)]
+RateOrAuto = Rate | Literal["auto"]
+"""auto: what the learning-rate finder suggests."""
 Count = Annotated[int, Field(ge=1, le=10_000)]
 Schedule = Literal["sgdr", "one_cycle", "constant"]
 """How the rate goes within a cycle: falls as a cosine and restarts, rises and falls, or stays."""
@@ -101,7 +103,7 @@ class TrainHeadParams(StepParams):
     """`train_head`: the head on cached features."""
 
     schedule: Schedule
-    lr: Rate
+    lr: RateOrAuto
     cycles: Count
     cycle_len: Count
     """Epochs of the first cycle."""
@@ -115,9 +117,15 @@ class TrainHeadParams(StepParams):
 class FinetuneParams(StepParams):
     """`finetune`: frozen cycles of one epoch on augmented images, then everything unfrozen."""
 
+    sizes: list[Annotated[int, Field(ge=16)]]
+    """Pixels a side of what the network sees, one after the other, each with all the cycles below, the weights
+    going on; the last is model.size. `[]`: that alone."""
     schedule: Schedule
-    lr: Rate
-    """Of the head; the other groups have fixed multiples of it."""
+    lr: RateOrAuto
+    """Of the head; the other groups have fixed multiples of it. auto: the frozen cycles run at the rate of
+    train-head, the unfrozen ones at what their own range test suggests."""
+    find_lr: Annotated[int, Field(ge=0, le=10_000)]
+    """Steps of a range test of the whole network, before its first unfrozen cycle; 0: none."""
     lr_multipliers: Annotated[list[Rate], Field(min_length=3, max_length=3)]
     """Of the groups early, late and head, through the whole schedule."""
     frozen_cycles: Annotated[int, Field(ge=0)]
@@ -136,6 +144,24 @@ class FinetuneParams(StepParams):
 
     def check_with(self, params: SimpleNamespace) -> None:
         _check("finetune", self)
+        if 0 < self.find_lr < 20:
+            raise ValueError(f"finetune.find_lr = {self.find_lr}: a range test takes 20 steps or more; 0: none")
+        if self.lr == "auto" and not self.find_lr:
+            raise ValueError("finetune.lr = auto: needs a range test, set finetune.find_lr = 100")
+        if self.find_lr and not self.cycles:
+            raise ValueError(
+                f"finetune.find_lr = {self.find_lr} has no effect with finetune.cycles = 0: nothing unfreezes"
+            )
+        if self.sizes and self.sizes[-1] != params.model.size:
+            raise ValueError(
+                f"finetune.sizes = {self.sizes}: must end with model.size = {params.model.size}, for which the "
+                "network is evaluated"
+            )
+        if self.lr == "auto" and self.frozen_cycles and params.precompute.skip:
+            raise ValueError(
+                "finetune.lr = auto: the frozen cycles take their rate from train-head, which precompute.skip "
+                "leaves out; set finetune.frozen_cycles = 0 or a rate"
+            )
         if self.snapshots > max(1, self.cycles):
             raise ValueError(
                 f"finetune.snapshots = {self.snapshots}: there are only finetune.cycles = {self.cycles}"
