@@ -8,6 +8,7 @@ from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import Network, assemble, load_head, load_network, save_head, save_network
 
 COURSE = HeadParams(hidden=[512], dropout=[0.25, 0.5])
+AUGMENT = {"set": "basic", "max_zoom": 1.1}
 
 
 @pytest.fixture
@@ -87,12 +88,13 @@ def test_a_network_comes_back_from_its_one_file_and_the_bytes_repeat(tmp_path, n
     _head, params, classes = load_head(tmp_path / "head.safetensors")
     assert (params, classes) == (COURSE, ["a", "b", "ç"])
     model = ModelParams(arch="resnet18", weights="none", size=32)
-    whole, card = assemble(model, tmp_path / "head.safetensors", "crop", 36, seed=1)
+    whole, card = assemble(model, tmp_path / "head.safetensors", "crop", 36, AUGMENT, seed=1)
     for name in ("one", "two"):
         save_network(tmp_path / name, whole, card)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     again, card_again = load_network(tmp_path / "one")
     assert card_again == card and card.classes == ["a", "b", "ç"] and card.stored_size == 36
+    assert (card.augment, card.seed) == (AUGMENT, 1)
     images = torch.rand(2, 3, 32, 32)
     assert torch.equal(again(images), network.eval()(images))
 
@@ -100,7 +102,7 @@ def test_a_network_comes_back_from_its_one_file_and_the_bytes_repeat(tmp_path, n
 def test_a_network_built_for_one_size_comes_back_for_that_size(tmp_path):
     save_head(tmp_path / "head.safetensors", build_head(1536, 2, COURSE, 1), COURSE, ["a", "b"])
     model = ModelParams(arch="vit_b_32", weights="none", size=64)
-    whole, card = assemble(model, tmp_path / "head.safetensors", "crop", 64, seed=1)
+    whole, card = assemble(model, tmp_path / "head.safetensors", "crop", 64, AUGMENT, seed=1)
     path = tmp_path / "model.safetensors"
     save_network(path, whole, card)
     again, _card = load_network(path)
@@ -113,6 +115,8 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, network):
     path = tmp_path / "x.safetensors"
     with pytest.raises(UserError, match="is not there"):
         load_network(path)
+    with pytest.raises(UserError, match="is damaged or was not written by unfreeze"):
+        load_network(tmp_path)
     path.write_bytes(b"hello")
     with pytest.raises(UserError, match="is damaged or was not written by unfreeze"):
         load_network(path)
