@@ -292,14 +292,13 @@ def test_bad_files_do_not_shift_what_follows(classifier):
     assert list(classifier.predict([])) == []
 
 
-def test_tta_is_the_mean_over_views_seen_alone(classifier):
+def test_tta_is_the_mean_over_views_seen_alone(classifier, monkeypatch):
     data = encode(photo())
     pixels = decode_image(data, STORED, "crop").pixels[None]
     images = Images(pixels, SIZE, torch.device("cpu"))
-    theta, light = module.draw(
-        np.array([module._key(pixels[0])], np.uint64), AugmentParams(**AUGMENT), STORED, SIZE, 5, "tta", 0
-    )
-    view = module.apply(torch.tensor(pixels), torch.from_numpy(theta), torch.from_numpy(light), SIZE)
+    key = np.array([module._key(pixels[0])], np.uint64)
+    monkeypatch.setattr(images, "_batch", lambda rows: torch.tensor(pixels))  # of whatever row
+    view = images.augmented(key, 0, AugmentParams(**AUGMENT), 5, "tta")
     with torch.no_grad():
         both = [classifier.network(x).double().softmax(1) for x in (images.plain(np.array([0])), view)]
     [found] = classifier.predict(data, tta=1)

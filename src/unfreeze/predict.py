@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from pydantic import ValidationError
@@ -33,7 +33,10 @@ from unfreeze.data.archive import extract, is_archive
 from unfreeze.data.images import MAX_BYTES, Member, Rejected, decode_image, is_candidate, read_member
 from unfreeze.files import read_csv
 from unfreeze.runtime import RuntimeParams, start
-from unfreeze.train.augment import AugmentParams, Images, apply, draw
+from unfreeze.train.augment import AugmentParams, Images
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BATCH = 32
 """Images at once, as in the evaluation: what is held in memory does not grow with the number of images."""
@@ -159,29 +162,36 @@ class Classifier:
         The views are drawn as in the evaluation, but by each image's own pixels in place of its row: an image
         gets the same ones wherever it stands among others.
         """
-        import torch
-
         from unfreeze.train.loop import predict
 
-        images = Images(pixels, self.card.size, self.fabric.device)
-        keys = np.array([_key(image) for image in pixels], np.uint64)
+        keyed = _Keyed(pixels)
+        images = Images(keyed, self.card.size, self.fabric.device)
 
-        def augmented(rows: np.ndarray, view: int) -> torch.Tensor:
-            sizes = (self.card.stored_size, self.card.size)
-            drawn = draw(keys[rows], self.augment, *sizes, self.card.seed, "tta", view)
-            tensors = [torch.from_numpy(array).to(self.fabric.device) for array in (pixels[rows], *drawn)]
-            return apply(*tensors, self.card.size)
+        def augmented(rows: np.ndarray, view: int) -> Tensor:
+            return images.augmented(rows, view, self.augment, self.card.seed, "tta")
 
         total = np.zeros((len(pixels), len(self.classes)))
         for inputs, view in [(images.plain, 0), *((augmented, view) for view in range(tta))]:
-            logits = predict(self.fabric, self.network, inputs, np.arange(len(pixels)), BATCH, view)
+            logits = predict(self.fabric, self.network, inputs, keyed.rows, BATCH, view)
             total += logits.double().softmax(1).numpy()
         return total / (1 + tta)
 
 
+class _Keyed:
+    """Images `[B, S, S, 3]` whose row numbers are made of their pixels, for draws that depend on these alone."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.shape = pixels.shape
+        self.rows = np.array([_key(image) for image in pixels], np.uint64)
+        self.images = dict(zip(self.rows.tolist(), pixels, strict=True))
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return np.stack([self.images[row] for row in rows.tolist()])
+
+
 def _key(pixels: np.ndarray) -> int:
-    """A number that depends on an image's pixels alone."""
-    return int.from_bytes(hashlib.sha256(np.ascontiguousarray(pixels)).digest()[:8], "little")
+    digest = hashlib.sha256(np.ascontiguousarray(pixels)).digest()
+    return int.from_bytes(digest[:8], "little")
 
 
 def _find(source: Source, bar: tqdm) -> Iterator[Found]:
