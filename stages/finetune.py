@@ -35,7 +35,8 @@ def main() -> str:
 
     pixels = open_array(paths.PIXELS)
     table = read_split(paths.SPLIT_CSV, len(pixels))
-    network, card, head_lr = assemble(params.model, paths.HEAD, params.decode.fit, params.decode.size, params.seed)
+    decoded, augment = params.decode, params.augment.model_dump()
+    network, card, head_lr = assemble(params.model, paths.HEAD, decoded.fit, decoded.size, augment, params.seed)
     network.to(fabric.device, memory_format=channels_last)
     images = Images(pixels, params.model.size, fabric.device)
     training = Finetuning(fabric, network, images, table, params.augment, params.finetune, head_lr, params.seed)

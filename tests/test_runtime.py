@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from unfreeze import runtime
+from unfreeze.console import UserError
 from unfreeze.runtime import RuntimeParams, start
 
 
@@ -18,6 +19,12 @@ def test_exact_stages_compute_in_32_bits_whatever_the_params_say():
     fabric = start(RuntimeParams(device="cpu", precision="bf16"), exact=True)
     with fabric.autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_a_device_that_is_not_there_is_a_clear_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="torch finds none here"):
+        start(RuntimeParams(device="cuda", precision="auto"))
 
 
 def test_the_allocator_s_setting_is_harmless_where_there_is_no_glibc(monkeypatch):

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Literal
 
+from unfreeze.console import UserError
 from unfreeze.params import Section
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def start(params: RuntimeParams, exact: bool = False) -> Fabric:
     device = params.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("the device cuda was asked for and torch finds none here: take auto or cpu")
     precision = "32" if exact else params.precision
     if precision == "auto":
         precision = "bf16" if _computes_bf16(device) else "32"

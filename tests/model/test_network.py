@@ -8,6 +8,7 @@ from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import Network, assemble, load_head, load_network, save_head, save_network
 
 COURSE = HeadParams(hidden=[512], dropout=[0.25, 0.5])
+AUGMENT = {"set": "basic", "max_zoom": 1.1, "pad": 0}
 
 
 @pytest.fixture
@@ -87,13 +88,14 @@ def test_a_network_comes_back_from_its_one_file_and_the_bytes_repeat(tmp_path, n
     _head, params, classes, lr = load_head(tmp_path / "head.safetensors")
     assert (params, classes, lr) == (COURSE, ["a", "b", "ç"], 0.01)
     model = ModelParams(arch="resnet18", weights="none", stem="imagenet", size=32)
-    whole, card, lr = assemble(model, tmp_path / "head.safetensors", "crop", 36, seed=1)
+    whole, card, lr = assemble(model, tmp_path / "head.safetensors", "crop", 36, AUGMENT, seed=1)
     assert lr == 0.01
     for name in ("one", "two"):
         save_network(tmp_path / name, whole, card)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     again, card_again = load_network(tmp_path / "one")
     assert card_again == card and card.classes == ["a", "b", "ç"] and card.stored_size == 36
+    assert (card.augment, card.seed) == (AUGMENT, 1)
     images = torch.rand(2, 3, 32, 32)
     assert torch.equal(again(images), network.eval()(images))
 
@@ -101,7 +103,7 @@ def test_a_network_comes_back_from_its_one_file_and_the_bytes_repeat(tmp_path, n
 def test_a_network_built_for_one_size_comes_back_for_that_size(tmp_path):
     save_head(tmp_path / "head.safetensors", build_head(1536, 2, COURSE, 1), COURSE, ["a", "b"], None)
     model = ModelParams(arch="vit_b_32", weights="none", stem="imagenet", size=64)
-    whole, card, _ = assemble(model, tmp_path / "head.safetensors", "crop", 64, seed=1)
+    whole, card, _ = assemble(model, tmp_path / "head.safetensors", "crop", 64, AUGMENT, seed=1)
     path = tmp_path / "model.safetensors"
     save_network(path, whole, card)
     again, _card = load_network(path)
@@ -114,6 +116,8 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, network):
     path = tmp_path / "x.safetensors"
     with pytest.raises(UserError, match="is not there"):
         load_network(path)
+    with pytest.raises(UserError, match="is damaged or was not written by unfreeze"):
+        load_network(tmp_path)
     path.write_bytes(b"hello")
     with pytest.raises(UserError, match="is damaged or was not written by unfreeze"):
         load_network(path)

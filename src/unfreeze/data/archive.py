@@ -127,7 +127,23 @@ class Summary:
         return text
 
 
-def extract(source: Path, tar_path: Path, csv_path: Path, max_bytes: int, password: str | None = None) -> Summary:
+def is_archive(path: Path) -> bool:
+    """Whether the file `path` is one to unpack, by its name or its first bytes."""
+    if _is_archive(path.name) or _volume(path):
+        return True
+    with path.open("rb") as file:
+        head = file.read(tarfile.BLOCKSIZE)
+    return head.startswith(tuple(MAGIC)) or _is_tar(head)
+
+
+def extract(
+    source: Path,
+    tar_path: Path,
+    csv_path: Path,
+    max_bytes: int,
+    password: str | None = None,
+    limit: str = "extract.max_bytes",
+) -> Summary:
     """Unpack `source` into a plain tar and its index.
 
     Args:
@@ -138,6 +154,7 @@ def extract(source: Path, tar_path: Path, csv_path: Path, max_bytes: int, passwo
             `path/`, with an empty sha256.
         max_bytes: how many decoded bytes are allowed.
         password: for encrypted archives.
+        limit: what `max_bytes` is called in messages.
 
     Raises:
         UserError: naming the archive, the member and the reason. The files of an earlier run stay then.
@@ -146,7 +163,7 @@ def extract(source: Path, tar_path: Path, csv_path: Path, max_bytes: int, passwo
     try:
         # The index is renamed last: where it stands, its tar stands too.
         with replacing(csv_path) as new_csv, replacing(tar_path) as new_tar:
-            summary, rows = _write_tar(source, new_tar, max_bytes, password)
+            summary, rows = _write_tar(source, new_tar, max_bytes, password, limit)
             write_csv(new_csv, ("path", "offset", "size", "sha256"), rows)
             csv_path.unlink(missing_ok=True)
     except OSError as error:
@@ -167,10 +184,10 @@ def _check_source(source: Path, tar_path: Path) -> None:
 
 
 def _write_tar(
-    source: Path, tar_path: Path, max_bytes: int, password: str | None
+    source: Path, tar_path: Path, max_bytes: int, password: str | None, limit: str
 ) -> tuple[Summary, list[tuple[str, int, int, str]]]:
     with tar_path.open("wb") as tar, progress(0, f"extract {source.name}", unit="B") as bar:
-        extraction = _Extraction(tar, tar_path.parent, _Budget(max_bytes, bar), password)
+        extraction = _Extraction(tar, tar_path.parent, _Budget(max_bytes, limit, bar), password)
         if source.is_dir():
             for path, name in _listed(source):
                 extraction.plain(path, name)
@@ -223,8 +240,9 @@ class _Member:
 class _Budget:
     """Counts decoded bytes, for the limit and for the progress bar."""
 
-    def __init__(self, limit: int, bar: Any):
+    def __init__(self, limit: int, name: str, bar: Any):
         self.limit = limit
+        self.name = name
         self.spent = 0
         self.bar = bar
 
@@ -232,7 +250,7 @@ class _Budget:
         """Refuse early what headers say will come."""
         if self.spent + size > self.limit:
             raise _Refused(
-                f"holds more than extract.max_bytes = {self.limit:,} bytes allow "
+                f"holds more than {self.name} = {self.limit:,} bytes allow "
                 f"(at least {self.spent + size:,} in all); raise it if you trust the archive"
             )
 

@@ -246,7 +246,7 @@ def _decode_chunk(tar: Path, size: int, fit: Fit, members: Sequence[Member]) -> 
     with tar.open("rb") as file:
         for member in members:
             try:
-                decoded = decode_image(_read(file, member), size, fit)
+                decoded = decode_image(read_member(file, member), size, fit)
             except Rejected as reason:
                 rejected.append((member.path, str(reason)))
                 continue
@@ -256,7 +256,8 @@ def _decode_chunk(tar: Path, size: int, fit: Fit, members: Sequence[Member]) -> 
     return _Block(np.array(pixels, np.uint8).reshape(-1, size, size, 3), images, rejected)
 
 
-def _read(file: BinaryIO, member: Member) -> bytes:
+def read_member(file: BinaryIO, member: Member) -> bytes:
+    """The content of `member` in the extracted tar `file`; Rejected if it is too large."""
     if member.size > MAX_BYTES:
         raise Rejected(f"larger than {MAX_BYTES:,} bytes")
     file.seek(member.offset)

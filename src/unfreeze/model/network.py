@@ -86,6 +86,9 @@ class Card:
     dropout: list[float]
     mean: list[float]
     std: list[float]
+    augment: dict
+    """The section `augment` it was trained with, for test-time augmentation of new images."""
+    seed: int
 
 
 def save(path: Path, module: nn.Module, card: dict) -> None:
@@ -110,7 +113,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
             return {name: file.get_tensor(name) for name in sorted(file.keys())}, card
     except FileNotFoundError:
         raise UserError(f"{path} is not there: dvc repro makes it") from None
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise UserError(f"{path} is damaged or was not written by unfreeze ({error!r})") from None
 
 
@@ -153,7 +156,7 @@ def load_head(path: Path) -> tuple[nn.Sequential, HeadParams, list[str], float |
 
 
 def assemble(
-    model: ModelParams, head: Path, fit: str, stored_size: int, seed: int
+    model: ModelParams, head: Path, fit: str, stored_size: int, augment: dict, seed: int
 ) -> tuple[Network, Card, float | None]:
     """The backbone that `model` describes under the head of file `head`; the card, and the rate of that head."""
     backbone = build_backbone(model.arch, model.weights, seed, model.size, model.stem)
@@ -164,6 +167,8 @@ def assemble(
         fit=fit,
         mean=list(backbone.mean),
         std=list(backbone.std),
+        augment=augment,
+        seed=seed,
         **model.model_dump(),
         **params.model_dump(),
     )
