@@ -6,9 +6,17 @@ from unfreeze.console import UserError
 from unfreeze.data.labels import Label
 from unfreeze.data.split import SplitParams, check_classes, make_splits
 
+TABLE = {
+    "labels": "folders",
+    "kind": "single",
+    "id_column": "auto",
+    "label_column": "auto",
+    "group": "none",
+}
+
 
 def params(**changes):
-    return SplitParams(**{"seed": 1, "train": "all", "valid": 0.2, "test": 0.2, "folds": 0, **changes})
+    return SplitParams(**(TABLE | {"seed": 1, "train": "all", "valid": 0.2, "test": 0.2, "folds": 0} | changes))
 
 
 def data(classes=3, each=20, split=None):
@@ -128,8 +136,8 @@ def test_a_validation_split_that_only_repeats_test_images_is_made_anew():
 
 def test_a_class_of_a_given_split_may_be_missing_in_valid_but_not_in_train():
     labels = [Label("a", "train"), Label("b", "train"), Label("a", "valid")]
-    assert check_classes(labels, ["train", "train", "valid"]) == [
+    assert check_classes(labels, ["train", "train", "valid"], "single") == [
         "valid has no image of b: their scores are undefined there"
     ]
     with pytest.raises(UserError, match="no image is left to train on in class b"):
-        check_classes([*labels, Label("b", "valid")], ["train", None, "valid", "valid"])
+        check_classes([*labels, Label("b", "valid")], ["train", None, "valid", "valid"], "single")
