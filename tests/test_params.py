@@ -65,6 +65,18 @@ WRONG = [
     ({"split__valid": 0}, r"split\.valid = 0: training needs images"),
     ({"split__valid": 0.5, "split__test": 0.5}, r"split\.valid \+ split\.test = 1\.0"),
     ({"split__folds": 1}, r"split\.folds = 1"),
+    (
+        {"split__labels": "labels.xlsx"},
+        r"split\.labels = 'labels\.xlsx': must be `folders`, or the name of a \.csv",
+    ),
+    ({"split__kind": "multi"}, r"split\.kind = multi: a folder gives one class an image"),
+    ({"split__id_column": "id"}, r"split\.id_column = id has no effect with split\.labels = folders; set auto"),
+    ({"split__group": "patient"}, r"split\.group = patient has no effect with split\.labels = folders; set none"),
+    (
+        {"split__labels": "a.csv", "split__kind": "multi", "split__valid": 33},
+        r"split\.valid = 33: images a class can be counted out only with one class an image .*; set 0\.2",
+    ),
+    ({"split__labels": "a.csv", "split__group": "p", "split__train": 5}, r"split\.train = 5: .*; set all"),
     ({"head__dropout": [0.5]}, r"head\.dropout = \[0\.5\]: takes 2 values"),
     ({"finetune__snapshots": 4}, r"finetune\.snapshots = 4: there are only finetune\.cycles = 3"),
     ({"find_lr__lr_max": 1e-6}, r"find_lr\.lr_max = 1e-06: must be above find_lr\.lr_min"),

@@ -14,6 +14,7 @@ REJECTED_CSV = Path("data/images/rejected.csv")
 
 SPLIT_CSV = Path("data/split.csv")
 DUPLICATES_CSV = Path("data/duplicates.csv")
+UNMATCHED_CSV = Path("data/unmatched.csv")
 
 FEATURES = Path("data/features")
 

@@ -6,15 +6,30 @@ from unfreeze.console import UserError
 from unfreeze.data.labels import Label
 from unfreeze.data.split import SplitParams, check_classes, make_splits
 
+TABLE = {
+    "labels": "folders",
+    "kind": "single",
+    "id_column": "auto",
+    "label_column": "auto",
+    "group": "none",
+}
+
 
 def params(**changes):
-    return SplitParams(**{"seed": 1, "train": "all", "valid": 0.2, "test": 0.2, "folds": 0, **changes})
+    return SplitParams(**(TABLE | {"seed": 1, "train": "all", "valid": 0.2, "test": 0.2, "folds": 0} | changes))
 
 
 def data(classes=3, each=20, split=None):
     """Labels, and digests that are all different."""
     labels = [Label(f"c{i % classes}", split) for i in range(classes * each)]
     return labels, [f"{i:08x}" for i in range(classes * each)]
+
+
+def multi(count=200, **changes):
+    """Images with any of three labels, and a fourth that each tenth one has."""
+    texts = [" ".join(c for c in "abc" if (i * 7 + ord(c)) % (ord(c) - 95) == 0) or "-" for i in range(count)]
+    texts = [f"{text} d".removeprefix("- ") if i % 10 == 0 else text for i, text in enumerate(texts)]
+    return [Label(text, None) for text in texts], params(labels="l.csv", kind="multi", **changes)
 
 
 def counts(labels, splits):
@@ -128,8 +143,90 @@ def test_a_validation_split_that_only_repeats_test_images_is_made_anew():
 
 def test_a_class_of_a_given_split_may_be_missing_in_valid_but_not_in_train():
     labels = [Label("a", "train"), Label("b", "train"), Label("a", "valid")]
-    assert check_classes(labels, ["train", "train", "valid"]) == [
+    assert check_classes(labels, ["train", "train", "valid"], "single") == [
         "valid has no image of b: their scores are undefined there"
     ]
     with pytest.raises(UserError, match="no image is left to train on in class b"):
-        check_classes([*labels, Label("b", "valid")], ["train", None, "valid", "valid"])
+        check_classes([*labels, Label("b", "valid")], ["train", None, "valid", "valid"], "single")
+
+
+def test_multi_label_splits_and_folds_keep_the_share_of_every_label():
+    labels, chosen = multi(folds=4)
+    splits = make_splits(labels, list(map(str, range(200))), chosen)
+    assert splits.made == ["valid", "test"]
+    assert Counter(splits.split) == {"train": 120, "valid": 40, "test": 40}
+    for name in "abcd":
+        per_part = Counter(
+            s for s, label in zip(splits.split, labels, strict=True) if name in label.names("multi")
+        )
+        assert (
+            abs(per_part["valid"] - per_part.total() / 5) <= 1
+            and abs(per_part["test"] - per_part.total() / 5) <= 1
+        )
+        folds = Counter(f for f, label in zip(splits.fold, labels, strict=True) if name in label.names("multi"))
+        del folds[-1]
+        assert max(folds.values()) - min(folds.values()) <= 1
+    assert check_classes(labels, splits.split, "multi") == []
+
+
+def test_multi_label_splits_are_decided_by_the_seed_and_take_no_unlabelled_image():
+    labels, chosen = multi()
+    labels.append(Label("", "test"))
+    digests = [*map(str, range(200)), "0"]
+    first = make_splits(labels, digests, chosen)
+    assert make_splits(labels, digests, chosen).split == first.split
+    assert make_splits(labels, digests, multi(seed=2)[1]).split != first.split
+    assert first.split[-1] == "test" and first.duplicates == []
+
+
+def test_one_label_is_enough_for_several_labels_an_image_but_none_is_not():
+    labels, chosen = [Label(text, None) for text in ["a", "-"] * 10], multi()[1]
+    assert Counter(make_splits(labels, list(map(str, range(20))), chosen).split)["valid"] == 4
+    with pytest.raises(UserError, match="needs one label or more; found none"):
+        make_splits([Label("-", None)] * 10, list(map(str, range(10))), chosen)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_and_duplicates_chained_together_never_straddle(kind, seed):
+    labels = [Label("ab"[i % 2], None, f"patient {i // 6}" if i % 5 else "") for i in range(120)]
+    digests = [str(i // 2) if i % 7 == 0 else f"own {i}" for i in range(120)]
+    digests[3] = digests[41] = "same"  # joins patients 0 and 6
+    chosen = params(labels="l.csv", kind=kind, group="patient", seed=seed, folds=3)
+    splits = make_splits(labels, digests, chosen)
+    places = defaultdict(set)
+    for label, digest, split, fold in zip(labels, digests, splits.split, splits.fold, strict=True):
+        places[digest].add((split, fold))
+        if label.group:
+            places["joined" if label.group in ("patient 0", "patient 6") else label.group].add((split, fold))
+    assert all(len(place) == 1 for place in places.values())
+    assert all(abs(splits.split.count(part) - 24) <= 6 for part in ("valid", "test"))
+
+
+def test_a_group_in_several_given_splits_is_an_error():
+    labels = [Label("ab"[i % 2], "train", "p") for i in range(10)] + [Label("a", "valid", "p")]
+    with pytest.raises(
+        UserError, match=r"1 groups lie in several of the given splits .* such as p: .*split\.group"
+    ):
+        make_splits(labels, list(map(str, range(11))), params(labels="l.csv", group="patient"))
+
+
+def test_small_classes_of_a_label_file_only_train():
+    labels, digests = data(3, 20)
+    labels += [Label("rare", None)] * 2
+    splits = make_splits(labels, [*digests, "x", "y"], params(labels="l.csv"))
+    assert splits.split[-2:] == ["train", "train"]
+    assert check_classes(labels, splits.split, "single") == [
+        f"{part} has no image of rare: their scores are undefined there" for part in ("valid", "test")
+    ]
+    labels = [Label(f"c{i}", None) for i in range(20)]
+    splits = make_splits(labels, list(map(str, range(20))), params(labels="l.csv"))
+    with pytest.raises(UserError, match="no image to validate on: the classes have too few images"):
+        check_classes(labels, splits.split, "single")
+
+
+def test_a_hundred_and_twenty_classes_of_eight_images():
+    labels, digests = data(120, 8)
+    splits = make_splits(labels, digests, params(labels="l.csv"))
+    assert Counter(splits.split) == {"train": 480, "valid": 240, "test": 240}
+    assert check_classes(labels, splits.split, "single") == []

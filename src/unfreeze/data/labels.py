@@ -1,9 +1,10 @@
-"""Labels and given splits, read from where an image lies."""
+"""What is known of an image: its label, its given split; both read from where it lies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from unfreeze.console import UserError
+from unfreeze.data.table import NO_LABELS
 
 SPLIT_FOLDERS = {
     "train": "train",
@@ -18,10 +19,22 @@ SPLIT_FOLDERS = {
 
 @dataclass(frozen=True)
 class Label:
-    """What an image's path says: its class ("" for an unlabelled test image) and its given split, if any."""
+    """What is known of an image, and how split.csv writes it.
+
+    `label` is "" for an unlabelled test image; else its class, or with several labels an image their names in
+    order with spaces between them, `-` if it has none. `split` is the given split, if any. Images with the same
+    `group` must not be parted; "" is no group.
+    """
 
     label: str
     split: str | None
+    group: str = ""
+
+    def names(self, kind: str) -> list[str]:
+        """The classes or labels that the image has."""
+        if kind == "single":
+            return [self.label] if self.label else []
+        return [] if self.label == NO_LABELS else self.label.split()
 
 
 def from_folders(images: Sequence[str], folders: Sequence[str] = ()) -> tuple[list[Label], set[str]]:
@@ -38,7 +51,7 @@ def from_folders(images: Sequence[str], folders: Sequence[str] = ()) -> tuple[li
     Raises:
         UserError: an image without a label, a split beside class folders, a class that training lacks.
     """
-    depth = _shared_depth([path.split("/")[:-1] for path in images])
+    depth = shared_depth(images)
     shared = images[0].split("/")[:depth] if images else []
     labels = [_label(path, depth) for path in images]
     given = any(label.split for label in labels)
@@ -65,22 +78,27 @@ def from_folders(images: Sequence[str], folders: Sequence[str] = ()) -> tuple[li
     for path, label in zip(images, labels, strict=True):
         if label.label and label.label not in classes:
             raise UserError(
-                f"{path}: class {label.label!r} is in {label.split} but not in train; train has {_few(classes)}"
+                f"{path}: class {label.label!r} is in {label.split} but not in train; train has {few(classes)}"
             )
     return labels, empty - {label.label for label in labels}
 
 
-def _label(path: str, depth: int) -> Label:
+def given_split(path: str, depth: int) -> str | None:
+    """The split that the first folder below `depth` names, if it is a split folder."""
     parts = path.split("/")[depth:-1]
-    split = SPLIT_FOLDERS.get(parts[0].lower()) if parts else None
-    rest = parts[1:] if split else parts
+    return SPLIT_FOLDERS.get(parts[0].lower()) if parts else None
+
+
+def _label(path: str, depth: int) -> Label:
+    split = given_split(path, depth)
+    rest = path.split("/")[depth + bool(split) : -1]
     return Label(rest[0] if rest else "", split)
 
 
-def _shared_depth(folders: Sequence[Sequence[str]]) -> int:
+def shared_depth(images: Sequence[str]) -> int:
     """How many leading folders all images share, stopping at a split folder."""
     shared = 0
-    for level in zip(*folders, strict=False):
+    for level in zip(*(path.split("/")[:-1] for path in images), strict=False):
         if len(set(level)) > 1 or level[0].lower() in SPLIT_FOLDERS:
             break
         shared += 1
@@ -90,11 +108,12 @@ def _shared_depth(folders: Sequence[Sequence[str]]) -> int:
 def _refuse(what: str, paths: Sequence[str]) -> None:
     if paths:
         raise UserError(
-            f"{len(paths)} images {what}: {_few(paths)}. Labels come from folders: "
+            f"{len(paths)} images {what}: {few(paths)}. Labels come from folders: "
             "<class>/image, or train/<class>/image beside valid/ and test/"
         )
 
 
-def _few(names: Sequence[str] | set[str]) -> str:
+def few(names: Iterable[str]) -> str:
+    """The first five names in order, and how many more there are."""
     names = sorted(names)
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,12 +1,16 @@
 """data/split.csv as arrays."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from unfreeze.console import UserError
-from unfreeze.files import read_csv
+from unfreeze.files import read_csv, write_csv
+
+NO_LABELS = "-"
+"""The multi-label text of an image that is known to have none of the labels; "" is one that nobody labelled."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,9 @@ class SplitTable:
     """Which image is where.
 
     `rows[part]` are the rows of train, valid and test, int64, ascending. `targets` holds the class of each of
-    the `images` rows, int64, -1 where there is none; `folds` likewise the fold.
+    the `images` rows, int64, -1 where there is none; `folds` likewise the fold. If `multi`, an image can have
+    any number of labels, even none: `targets` is then float32 `[images, C]`, 1 where it has the label and 0
+    where not, and NaN all along the rows of images that have not been labelled.
     """
 
     classes: list[str]
@@ -22,26 +28,31 @@ class SplitTable:
     targets: np.ndarray
     folds: np.ndarray
     paths: dict[int, str]
+    multi: bool = False
 
     def labelled(self, part: str) -> np.ndarray:
         """The rows of `part` that have a label."""
         rows = self.rows[part]
-        return rows[self.targets[rows] >= 0]
+        return rows[~np.isnan(self.targets[rows]).any(1)] if self.multi else rows[self.targets[rows] >= 0]
 
 
 def read_split(path: Path, images: int | None) -> SplitTable:
-    """Read a split table for an array of `images` rows (None: as many as the table names); classes are in order of
-    their names."""
+    """Read a split table for an array of `images` rows (None: as many as the table names).
+
+    Classes are in order of their names. The heading of the third column tells the kind: `label` or `labels`.
+    """
     table = read_csv(path)
     row = np.array([int(line["row"]) for line in table], dtype=np.int64)
     if images is None:
         images = row.max() + 1
     if len(row) and row.max() >= images:
         raise UserError(f"{path} names row {row.max()} of {images} images: run dvc repro")
-    classes = sorted({line["label"] for line in table} - {""})
-    index = {name: i for i, name in enumerate(classes)} | {"": -1}
-    targets, folds = np.full(images, -1), np.full(images, -1)
-    targets[row] = [index[line["label"]] for line in table]
+    multi = bool(table) and "labels" in table[0]
+    texts = [line["labels" if multi else "label"] for line in table]
+    classes, known = (_multi_hot if multi else _indices)(texts)
+    targets = np.full((images, *known.shape[1:]), np.nan if multi else -1, dtype=known.dtype)
+    folds = np.full(images, -1)
+    targets[row] = known
     folds[row] = [int(line["fold"] or -1) for line in table]
     part = np.array([line["split"] for line in table])
     return SplitTable(
@@ -50,4 +61,47 @@ def read_split(path: Path, images: int | None) -> SplitTable:
         targets,
         folds,
         {int(line["row"]): line["path"] for line in table},
+        multi,
+    )
+
+
+def _indices(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """The classes, and the class of each text: int64, -1 for ""."""
+    classes = sorted(set(texts) - {""})
+    index = {name: i for i, name in enumerate(classes)} | {"": -1}
+    return classes, np.array([index[text] for text in texts], dtype=np.int64)
+
+
+def _multi_hot(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """The labels, and which of them each text names: float32 `[len(texts), C]`, NaN for ""."""
+    names = [[] if text == NO_LABELS else text.split(" ") if text else None for text in texts]
+    classes = sorted({name for row in names for name in row or ()})
+    index = {name: i for i, name in enumerate(classes)}
+    hot = np.zeros((len(texts), len(classes)), dtype=np.float32)
+    for i, row in enumerate(names):
+        hot[i, [index[name] for name in row or ()]] = 1
+    hot[[row is None for row in names]] = np.nan
+    return classes, hot
+
+
+def write_split(
+    path: Path,
+    images: Sequence[Mapping[str, str]],
+    labels: Sequence[str],
+    split: Sequence[str | None],
+    fold: Sequence[int],
+    kind: str,
+) -> None:
+    """Write a split table of the rows of images.csv that are in a split.
+
+    `labels[row]` is a class (`kind` single), or label names in order with a space between each two (multi).
+    """
+    write_csv(
+        path,
+        ["row", "path", "labels" if kind == "multi" else "label", "split", "fold"],
+        (
+            [row, images[row]["path"], labels[row], split[row], "" if fold[row] < 0 else fold[row]]
+            for row in range(len(images))
+            if split[row]
+        ),
     )
