@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/installed
 NEEDED_GB := 8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint sample lock clean
+.PHONY: help setup run test lint ablation sample lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: setup ## Check the style and run all tests
 
 lint: setup ## Check the style, and mend what can be mended
 	@ruff check --fix . ; ruff format .
+
+ablation: setup ## What each technique is worth, over 5 seeds: make ablation ARCHIVE=photos.7z WEIGHTS=file.pth
+	@python -m benchmarks.ablation $(ARCHIVE) $(WEIGHTS) $(ARGS)
 
 sample: setup ## Write the sample archive data/raw/digits.7z again
 	@rm -f data/raw/digits.7z; python -m unfreeze.data.sample

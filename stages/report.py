@@ -41,6 +41,8 @@ def _results() -> Results:
             head_metrics=_read_json(paths.TRAIN_HEAD / "metrics.json"),
             finetune_steps=read_csv(paths.FINETUNE / "steps.csv"),
             finetune_epochs=read_csv(paths.FINETUNE / "epochs.csv"),
+            finetune_curve=read_csv(paths.FINETUNE / "lr_curve.csv"),
+            finetune_metrics=_read_json(paths.FINETUNE / "metrics.json"),
             images=read_csv(paths.IMAGES_CSV),
             rejected=read_csv(paths.REJECTED_CSV),
             split=read_csv(paths.SPLIT_CSV),

@@ -1,5 +1,6 @@
 """The real `dvc repro`, on a cut of the sample and on real photographs."""
 
+import csv
 import json
 import os
 import shutil
@@ -136,6 +137,35 @@ def test_nothing_runs_again_when_nothing_changed(project):
     assert ran(dvc(project, "repro")) == []
 
 
+WHAT_RUNS = [
+    ({"train_head__lr": 0.02}, "train-head"),
+    ({"split__valid": 0.3}, "split"),  # features are of all images, whatever the split
+    ({"find_lr__steps": 50}, "find-lr"),
+    ({"finetune__lr": 0.01}, "unfreeze-finetune"),
+    ({"augment__set": "flip"}, "unfreeze-finetune"),
+    ({"precompute__views": 1}, "precompute-features"),
+    ({"model__size": 28}, "precompute-features"),
+    ({"model__stem": "small"}, "precompute-features"),
+    ({"tta__views": 1}, "tta-evaluate"),
+    ({"report__per_gallery": 3}, "report"),
+]
+
+
+@pytest.mark.parametrize(("changes", "first"), WHAT_RUNS, ids=[next(iter(c)) for c, _ in WHAT_RUNS])
+def test_a_change_runs_nothing_before_the_stage_that_reads_it(project, changes, first):
+    set_params(project, **SMALL | changes)
+    planned = ran(dvc(project, "repro", "--dry"))
+    set_params(project, **SMALL)
+    assert planned[0] == first
+
+
+def test_another_weights_file_computes_the_features_again(project):
+    (project / "weights/mine.safetensors").write_bytes(b"changed")
+    planned = ran(dvc(project, "repro", "--dry"))
+    (project / "weights/mine.safetensors").unlink()
+    assert planned[0] == "precompute-features"
+
+
 def test_a_new_head_rate_touches_no_image(project):
     set_params(project, **SMALL, train_head__lr=0.02)
     planned = ran(dvc(project, "repro", "--dry"))
@@ -159,6 +189,70 @@ def test_the_same_again_gives_the_same_bytes(project):
     assert ran(dvc(project, "repro", "--force")) == list(EVERY)
     assert (project / "dvc.lock").read_text() == lock
     assert (project / "results/evaluate/metrics.json").read_bytes() == metrics
+
+
+def test_predicting_the_test_images_again_gives_their_rows(project):
+    """From the model's one file and the archive, in another process, by the plain view."""
+    command = [sys.executable, "-m", "unfreeze.predict", "models/model.safetensors", "data/raw/cut.7z", "--csv"]
+    environment = os.environ | {"PYTHONPATH": str(project / "src")}
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=True)
+    rows = {row["path"].removeprefix("data/raw/cut.7z/"): row for row in csv.DictReader(done.stdout.splitlines())}
+    split = [row for row in read_csv(project / "data/split.csv") if row["split"] == "test"]
+    right = np.mean([rows[row["path"]]["predicted"] == row["label"] for row in split])
+    metrics = json.loads((project / "results/evaluate/metrics.json").read_text())
+    assert right == pytest.approx(metrics["test"]["plain"]["accuracy"])
+    set_params(project, **SMALL | {"tta__views": 0, "finetune__snapshots": 1})
+    dvc(project, "repro", "tta-evaluate")
+    for row in read_csv(project / "results/evaluate/predictions.csv"):
+        if row["split"] == "test":
+            again = rows[row["path"]]
+            assert all(float(again[c]) == pytest.approx(float(row[c]), abs=2e-3) for c in row if c[:2] == "p_")
+    set_params(project, **SMALL)
+    assert ran(dvc(project, "repro")) == []  # from the run cache
+
+
+def test_from_scratch_at_growing_sizes_without_features(project):
+    """Params alone skip the feature stages, and the network finds its own rate."""
+    set_params(
+        project,
+        **SMALL | {"split__folds": 0},
+        model__stem="small",
+        precompute__skip=True,
+        augment__set="flip",
+        augment__max_zoom=1,
+        augment__pad=4,
+        finetune__sizes=[16, 32],
+        finetune__frozen_cycles=0,
+        finetune__lr="auto",
+        finetune__find_lr=30,
+        finetune__schedule="one_cycle",
+    )
+    output = dvc(project, "repro")
+    assert "precompute-features: skipped" in output and "train-head: skipped" in output
+    assert np.load(project / "data/features/plain.npy").shape == (0, 1024)
+    found = json.loads((project / "results/finetune/metrics.json").read_text())
+    assert found["lr"] == found["minimum_tenth"] and found["epochs"] == 4
+    assert json.loads((project / "results/train_head/metrics.json").read_text()) == {}
+    metrics = json.loads((project / "results/evaluate/metrics.json").read_text())
+    assert set(metrics["test"]) == {"plain", "tta"}
+    phases = [row["phase"] for row in read_csv(project / "results/finetune/epochs.csv")]
+    assert phases == ["unfrozen 16"] * 2 + ["unfrozen 32"] * 2
+    assert len(list((project / "models/snapshots").iterdir())) == 1
+    page = (project / "results/report/index.html").read_text()
+    assert "Learning-rate finder of the whole network" in page
+    set_params(project, **SMALL)
+    assert ran(dvc(project, "repro")) == []  # going back runs nothing
+
+
+def test_cached_views_and_lr_auto_reach_the_head(project):
+    set_params(project, **SMALL | {"precompute__views": 2, "train_head__lr": "auto"})
+    dvc(project, "repro", "train-head")
+    suggested = json.loads((project / "results/find_lr/metrics.json").read_text())["minimum_tenth"]
+    assert json.loads((project / "results/train_head/metrics.json").read_text())["lr"] == suggested
+    views = [np.load(project / f"data/features/{name}.npy") for name in ("plain", "view_00", "view_01")]
+    assert len({view.shape for view in views}) == 1 and not np.allclose(views[1], views[2])
+    set_params(project, **SMALL)
+    assert ran(dvc(project, "repro")) == []
 
 
 def test_a_wrong_param_stops_the_first_stage_with_one_clear_line(project):

@@ -64,6 +64,8 @@ def results(classes: list[str], count: int, wrong: int = 3, split: str = "test")
             (0, "frozen", 1, 1, 0.5),
             (1, "unfrozen", 1, "", ""),
         ),
+        finetune_curve=lines("step lr loss smoothed", (0, 1e-5, 2, 2), (1, 1e-3, 1, 1), (2, 1, 3, 3)),
+        finetune_metrics={"lr": 1e-4, "steepest": 1e-3, "minimum_tenth": 1e-4},
         images=lines("width height format", (40, 30, "JPEG"), (80, 30, "PNG")),
         rejected=lines("path reason"),
         split=lines(
@@ -220,7 +222,10 @@ def test_the_data_are_counted() -> None:
 
 
 def test_stages_that_did_not_run_have_no_chart() -> None:
-    given = replace(results(["cat", "dog"], 20), lr_curve=[], head_steps=[], head_epochs=[])
+    given = results(["cat", "dog"], 20)
+    text = squeezed(render(given, pixels(20), params()))
+    assert "Learning-rate finder" in text and "Learning-rate finder of the whole network" in text
+    given = replace(given, lr_curve=[], finetune_curve=[], head_steps=[], head_epochs=[])
     text = squeezed(render(given, pixels(20), params()))
     assert "Learning-rate finder" not in text
     assert "Learning-rate schedule" in text

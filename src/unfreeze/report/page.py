@@ -58,6 +58,8 @@ class Results:
     head_metrics: dict[str, Any]
     finetune_steps: Table
     finetune_epochs: Table
+    finetune_curve: Table
+    finetune_metrics: dict[str, Any]
     images: Table
     rejected: Table
     split: Table
@@ -300,12 +302,16 @@ def _weakest_first(per_class: Table) -> list[dict[str, Any]]:
 def _charts(results: Results, split: str) -> dict[str, str]:
     """SVG by name; a stage that did not train has none."""
     charts = {}
-    if results.lr_curve:
-        labels = {"steepest": "steepest descent", "minimum_tenth": "minimum / 10"}
-        found = {label: results.lr_suggestions.get(key) for key, label in labels.items()}
-        suggestions = {label: rate for label, rate in found.items() if rate is not None}
-        columns = (_column(results.lr_curve, name) for name in ("lr", "loss", "smoothed"))
-        charts["lr_finder"] = figures.lr_finder("lr-finder", *columns, suggestions)
+    for name, curve, found in (
+        ("lr_finder", results.lr_curve, results.lr_suggestions),
+        ("network_finder", results.finetune_curve, results.finetune_metrics),
+    ):
+        if curve:
+            labels = {"steepest": "steepest descent", "minimum_tenth": "minimum / 10"}
+            rates = {label: found.get(key) for key, label in labels.items()}
+            suggestions = {label: rate for label, rate in rates.items() if rate is not None}
+            columns = (_column(curve, column) for column in ("lr", "loss", "smoothed"))
+            charts[name] = figures.lr_finder(name.replace("_", "-"), *columns, suggestions)
     steps = {"head": results.head_steps, "fine-tuning": results.finetune_steps}
     rates = {title: _column(table, "lr") for title, table in steps.items() if table}
     if rates:

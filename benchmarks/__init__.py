@@ -1,0 +1,1 @@
+"""Measurements: what each technique is worth, and how fast all of it is."""
