@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--size", type=int, default=224, help="pixels a side of what the network sees")
     args = parser.parse_args()
-    fabric = start(RuntimeParams(device="auto", precision="auto"))
+    fabric = start(RuntimeParams(device="auto", precision="auto", strict=False, threads="auto"))
     os.chdir(ROOT)
     seeds = range(1, args.seeds + 1)
     ladder: dict[str, list[float]] = {}

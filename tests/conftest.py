@@ -20,4 +20,4 @@ def fabric():
     """One CPU, 32 bits."""
     from unfreeze.runtime import RuntimeParams, start
 
-    return start(RuntimeParams(device="cpu", precision="32"))
+    return start(RuntimeParams(device="cpu", precision="32", strict=False, threads="auto"))

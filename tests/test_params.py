@@ -97,6 +97,10 @@ WRONG = [
         {"finetune__lr": "auto", "finetune__find_lr": 50, "precompute__skip": True},
         r"finetune\.lr = auto: the frozen cycles take their rate from train-head",
     ),
+    ({"runtime__device": "auto"}, r"runtime\.device = auto: with runtime\.strict = true it must be 'cpu'"),
+    ({"runtime__precision": "bf16"}, r"runtime\.precision = bf16: with runtime\.strict = true it must be '32'"),
+    ({"runtime__threads": "auto"}, r"runtime\.threads = auto: with runtime\.strict = true it must be a number"),
+    ({"runtime__checkpoint_minutes": 0}, r"runtime\.checkpoint_minutes = 0: should be greater than 0"),
     # options without effect
     ({"precompute__skip": True, "precompute__views": 4}, r"precompute\.views = 4 has no effect with .*skip"),
     (

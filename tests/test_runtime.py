@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -9,14 +13,14 @@ from unfreeze.runtime import RuntimeParams, start
 @pytest.mark.parametrize("native", [True, False])
 def test_automatic_precision_is_bf16_only_where_the_hardware_computes_in_it(monkeypatch, native):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native, "amx_bf16": False})
-    fabric = start(RuntimeParams(device="cpu", precision="auto"))
+    fabric = start(RuntimeParams(device="cpu", precision="auto", strict=False, threads="auto"))
     with fabric.autocast():
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == (torch.bfloat16 if native else torch.float32)
 
 
 def test_exact_stages_compute_in_32_bits_whatever_the_params_say():
-    fabric = start(RuntimeParams(device="cpu", precision="bf16"), exact=True)
+    fabric = start(RuntimeParams(device="cpu", precision="bf16", strict=False, threads="auto"), exact=True)
     with fabric.autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
@@ -24,9 +28,52 @@ def test_exact_stages_compute_in_32_bits_whatever_the_params_say():
 def test_a_device_that_is_not_there_is_a_clear_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="torch finds none here"):
-        start(RuntimeParams(device="cuda", precision="auto"))
+        start(RuntimeParams(device="cuda", precision="auto", strict=False, threads="auto"))
 
 
 def test_the_allocator_s_setting_is_harmless_where_there_is_no_glibc(monkeypatch):
     monkeypatch.setattr(runtime.sys, "platform", "darwin")
     runtime._keep_freed_memory()
+
+
+STEPS = """
+import hashlib, sys
+from unfreeze.runtime import RuntimeParams, start
+start(RuntimeParams(device="cpu", precision="32", strict=sys.argv[1] == "strict", threads=2))
+import torch
+from unfreeze.model.backbone import build_backbone
+torch.manual_seed(0)
+body = build_backbone("resnet18", "none", 1)
+net = torch.nn.Sequential(body.early, body.late, torch.nn.Flatten(), torch.nn.Linear(512, 3))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+images, targets = torch.rand(8, 3, 32, 32), torch.arange(8) % 3
+for _ in range(2):
+    optimizer.zero_grad()
+    torch.nn.functional.cross_entropy(net(images), targets).backward()
+    optimizer.step()
+print(hashlib.sha256(b"".join(value.numpy().tobytes() for value in net.state_dict().values())).hexdigest())
+"""
+
+
+def weights_after_two_steps(mode, **environment):
+    """In a process of its own: what torch chooses, it chooses when it is imported."""
+    command = [sys.executable, "-c", STEPS, mode]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+OTHER_ISA = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+
+
+def test_strict_gives_the_same_bytes_whatever_threads_and_instructions_there_are():
+    expected = weights_after_two_steps("strict")
+    assert weights_after_two_steps("strict", OMP_NUM_THREADS="1") == expected
+    assert weights_after_two_steps("strict", **OTHER_ISA) == expected
+    assert weights_after_two_steps("loose", **OTHER_ISA) != expected  # it does make a difference
+
+
+def test_the_environment_says_what_the_numbers_may_depend_on():
+    params = RuntimeParams(device="cpu", precision="32", strict=False, threads="auto")
+    found = runtime.environment(params, start(params))
+    assert found["torch"] == torch.__version__.partition("+")[0] and found["precision"] == "32-true"
+    assert found["cpu"] and found["threads"] == torch.get_num_threads() and found["gpu"] is None

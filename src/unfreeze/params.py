@@ -31,7 +31,7 @@ SECTIONS = {
     "finetune": "unfreeze.train.schedule:FinetuneParams",
     "tta": "unfreeze.evaluate.tta:TtaParams",
     "report": "unfreeze.report.galleries:ReportParams",
-    "runtime": "unfreeze.runtime:RuntimeParams",
+    "runtime": "unfreeze.runtime:AllRuntimeParams",
 }
 
 
@@ -77,6 +77,17 @@ def load(stage: str, **sections: type) -> SimpleNamespace:
         value = content[name] if name in declared else {k: v for k, v in content[name].items() if k in keys}
         loaded[name] = _validate(name, model, value)
     return SimpleNamespace(**loaded)
+
+
+def declared_params(stage: str, content: dict[str, Any]) -> dict[str, Any]:
+    """The values of what `stage` declared in dvc.yaml, by path: {"seed": 1, "train_head.lr": 0.01}."""
+    values = {}
+    for path in read_yaml(PIPELINE)["stages"][stage].get("params", []):
+        value: Any = content
+        for part in path.split("."):
+            value = value[part]
+        values[path] = value
+    return values
 
 
 def check(path: Path) -> dict[str, Any]:

@@ -18,6 +18,8 @@ UNMATCHED_CSV = Path("data/unmatched.csv")
 
 FEATURES = Path("data/features")
 
+CHECKPOINTS = Path(".checkpoints")
+
 FIND_LR = Path("results/find_lr")
 TRAIN_HEAD = Path("results/train_head")
 FINETUNE = Path("results/finetune")

@@ -85,7 +85,9 @@ class Classifier:
             UserError: there is no such file, it is damaged, or it is no network of this version of unfreeze.
         """
         self.path = Path(model)
-        self.fabric = start(RuntimeParams(device=device, precision=precision))  # settles how torch is loaded
+        self.fabric = start(
+            RuntimeParams(device=device, precision=precision, strict=False, threads="auto")
+        )  # settles how torch is loaded
         import torch
 
         from unfreeze.model.network import load_network

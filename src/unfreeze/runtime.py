@@ -1,17 +1,31 @@
-"""Device, precision and allocator, chosen once for every stage that computes with torch."""
+"""Device, precision, threads and allocator, chosen once for every stage that computes with torch."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
-from typing import TYPE_CHECKING, Literal
+from importlib.metadata import version
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from unfreeze.console import UserError
-from unfreeze.params import Section
+from unfreeze.params import Number, Section
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+STRICT = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "COMPATIBLE",
+    "OMP_DYNAMIC": "FALSE",
+}
+"""What holds torch to the instructions that every x86-64 machine of the last ten years has. It chooses among more by
+the machine it finds, and other instructions round differently."""
 
 
 class RuntimeParams(Section):
@@ -21,17 +35,47 @@ class RuntimeParams(Section):
     precision: Literal["auto", "32", "bf16"]
     """Of fine-tuning and prediction; auto: bf16 where the hardware computes in it, else 32 bits. The cached
     features and the head are always computed in 32 bits."""
+    strict: bool
+    """The same bytes on every x86-64 CPU: AVX2 alone, and as many threads as `threads` says, whatever there are."""
+    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
+    """Threads on the CPU; their number changes how sums are rounded. auto: one a core."""
+
+
+class AllRuntimeParams(RuntimeParams):
+    """The section with what cannot change a result, so that no stage declares it: see `checkpoint_minutes`."""
+
+    checkpoint_minutes: Annotated[Number, Field(gt=0)]
+    """Between two saves of training that is under way; it is saved at the end of every epoch besides."""
+
+    def check_with(self, params: SimpleNamespace) -> None:
+        if not self.strict:
+            return
+        for key, needed in (("device", "cpu"), ("precision", "32")):
+            if getattr(self, key) != needed:
+                raise ValueError(
+                    f"runtime.{key} = {getattr(self, key)}: with runtime.strict = true it must be {needed!r}, for "
+                    "nothing else gives the same bytes on every machine"
+                )
+        if self.threads == "auto":
+            raise ValueError("runtime.threads = auto: with runtime.strict = true it must be a number, such as 2")
 
 
 def start(params: RuntimeParams, exact: bool = False) -> Fabric:
-    """Settle allocator, device and precision; `exact` asks for 32 bits whatever the params say."""
+    """Settle allocator, threads, device and precision; `exact` asks for 32 bits whatever the params say.
+
+    Must be called before anything imports torch, which reads these settings then.
+    """
     _keep_freed_memory()
     # OpenMP threads that wait for each other without sleeping take the core from the one they wait for when
     # anything else runs: training was three times slower on a busy machine, and no faster on an idle one.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    if params.strict:
+        os.environ.update(STRICT)
     import torch
     from lightning_fabric import Fabric
 
+    if params.threads != "auto":
+        torch.set_num_threads(params.threads)
     device = params.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -44,6 +88,34 @@ def start(params: RuntimeParams, exact: bool = False) -> Fabric:
     fabric = Fabric(accelerator=device, devices=1, precision={"32": "32-true", "bf16": "bf16-mixed"}[precision])
     fabric.launch()
     return fabric
+
+
+def environment(params: RuntimeParams, fabric: Fabric) -> dict[str, Any]:
+    """What the numbers of a run may depend on besides its inputs and params."""
+    import torch
+
+    on_gpu = fabric.device.type == "cuda"
+    return {
+        "strict": params.strict,
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "gpu": torch.cuda.get_device_name(fabric.device) if on_gpu else None,
+        "precision": fabric._precision.precision,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "torchvision", "numpy", "pillow", "scikit-learn")},
+    }
+
+
+def cpu_model() -> str:
+    """The name of this machine's CPU."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - Linux only, and no file of ours
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _computes_bf16(device: str) -> bool:
