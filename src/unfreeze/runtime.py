@@ -24,8 +24,8 @@ STRICT = {
     "MKL_CBWR": "COMPATIBLE",
     "OMP_DYNAMIC": "FALSE",
 }
-"""What holds torch to the instructions that every x86-64 machine of the last ten years has. It chooses among more by
-the machine it finds, and other instructions round differently."""
+"""What holds torch to the instructions that every x86-64 machine of the last ten years has: it chooses among more by
+what it finds, and others round differently."""
 
 
 class RuntimeParams(Section):
@@ -36,7 +36,7 @@ class RuntimeParams(Section):
     """Of fine-tuning and prediction; auto: bf16 where the hardware computes in it, else 32 bits. The cached
     features and the head are always computed in 32 bits."""
     strict: bool
-    """The same bytes on every x86-64 CPU: AVX2 alone, and as many threads as `threads` says, whatever there are."""
+    """The same bytes on every x86-64 CPU: AVX2 alone, and as many threads as `threads` says."""
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
     """Threads on the CPU; their number changes how sums are rounded. auto: one a core."""
 
