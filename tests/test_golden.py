@@ -49,12 +49,16 @@ class Doubles(Images):
         return super().augmented(rows, epoch, params, *key).double()
 
 
+def one_cpu():
+    return start(RuntimeParams(device="cpu", precision="32", strict=False, threads="auto"))
+
+
 def head_losses() -> list[float]:
     targets = torch.arange(40) % 3
     features = torch.from_numpy(draws.uniform(np.arange(40), 6, 0, "golden")).float() + torch.eye(3, 6)[targets]
     head = build_head(6, 3, HEAD, 1)
     params = TrainHeadParams(**STEP, lr=0.05, cycles=2, cycle_len=2, cycle_mult=1)
-    fabric = start(RuntimeParams(device="cpu", precision="32", strict=False, threads="auto"))
+    fabric = one_cpu()
     rows, key = np.arange(40), (1, "golden")
     steps = chain(*fit_head(fabric, head, Features(features[None]), targets, rows, params, params.lr, key))
     return [step.loss for step in steps]
@@ -69,10 +73,7 @@ def finetune_losses() -> list[float]:
         **STEP, lr=0.01, lr_multipliers=[0.01, 0.1, 1], frozen_cycles=1, cycles=2, cycle_len=1, cycle_mult=2,
         bn_freeze=True, mixup=0.0, snapshots=1, sizes=[], find_lr=0,
     )  # fmt: skip
-    fabric, images = (
-        start(RuntimeParams(device="cpu", precision="32", strict=False, threads="auto")),
-        Doubles(pixels, 32, torch.device("cpu")),
-    )
+    fabric, images = one_cpu(), Doubles(pixels, 32, torch.device("cpu"))
     augment = AugmentParams(set="side_on", max_zoom=1.1, pad=0)
     epochs = Finetuning(fabric, network.double(), images, table, augment, params, None, 1)
     return [step.loss for _, steps, _ in epochs for step in steps]

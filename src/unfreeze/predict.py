@@ -85,9 +85,8 @@ class Classifier:
             UserError: there is no such file, it is damaged, or it is no network of this version of unfreeze.
         """
         self.path = Path(model)
-        self.fabric = start(
-            RuntimeParams(device=device, precision=precision, strict=False, threads="auto")
-        )  # settles how torch is loaded
+        runtime = RuntimeParams(device=device, precision=precision, strict=False, threads="auto")
+        self.fabric = start(runtime)  # before torch is imported: it settles how
         import torch
 
         from unfreeze.model.network import load_network

@@ -24,8 +24,8 @@ STRICT = {
     "MKL_CBWR": "COMPATIBLE",
     "OMP_DYNAMIC": "FALSE",
 }
-"""What holds torch to the instructions that every x86-64 machine of the last ten years has: it chooses among more by
-what it finds, and others round differently."""
+"""What holds torch to the instructions that every x86-64 machine of the last ten years has. By itself it takes
+the best that it finds, and others round differently."""
 
 
 class RuntimeParams(Section):
