@@ -418,9 +418,8 @@ def _csv_line(values: list[object]) -> str:
 
 def _table_line(prediction: Prediction, classes: list[str], top: int | None) -> str:
     width = max(map(len, classes))
-    shown = (
-        [item for item in prediction.ranked if item[0] in prediction.labels] if top is None else prediction.ranked
-    )
+    labels = prediction.labels
+    shown = [item for item in prediction.ranked if top or item[0] in labels]
     columns = [f"{name:<{width}} {value:.4f}" for name, value in shown[:top]] or [NO_LABELS]
     return "  ".join([f"{_shown(prediction.path):<40}", *columns])
 
