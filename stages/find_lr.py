@@ -30,8 +30,9 @@ def main() -> str:
         table = read_split(paths.SPLIT_CSV, features.count)
         targets = torch.from_numpy(table.targets).to(fabric.device)
         head = build_head(features.width, len(table.classes), params.head, params.seed).to(fabric.device)
-        learner = head_learner(fabric, head, features, targets, params.train_head, (params.seed, "find-lr"))
-        curve = find_lr(params.find_lr, learner, table.rows["train"])
+        rows, key = table.rows["train"], (params.seed, "find-lr")
+        learner = head_learner(fabric, head, features, targets, rows, params.train_head, key)
+        curve = find_lr(params.find_lr, learner, rows)
 
     suggestion = suggest(curve)
     write_curve(paths.FIND_LR / "curve.csv", curve)

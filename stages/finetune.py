@@ -40,23 +40,24 @@ def main() -> str:
     network.to(fabric.device, memory_format=channels_last)
     images = Images(pixels, params.model.size, fabric.device)
     training = Finetuning(fabric, network, images, table, params.augment, params.finetune, head_lr, params.seed)
-
     shutil.rmtree(paths.SNAPSHOTS, ignore_errors=True)  # of an earlier run: every file there predicts
     paths.SNAPSHOTS.mkdir(parents=True)
     kept = snapshot_epochs(training.phases, params.finetune.snapshots)
-    with History(paths.FINETUNE) as history:
+    with History(paths.FINETUNE, table.headline) as history:
         for phase, steps, valid in training:
-            epoch = history.record(steps, phase.name, *valid, may_be_best=phase.size == params.model.size)
+            epoch = history.record(steps, phase.name, *valid[:2], may_be_best=phase.size == params.model.size)
+            card.thresholds.update(valid.thresholds)
             if epoch is history.best:
                 save_network(paths.BEST_MODEL, network, card)
             if epoch.epoch in kept:
                 save_network(paths.SNAPSHOTS / f"epoch_{epoch.epoch:03}.safetensors", network, card)
-    save_network(paths.MODEL, network, card)
     if not history.epochs:
+        card.thresholds.update(training.validate(images).thresholds)
         save_network(paths.BEST_MODEL, network, card)
+    save_network(paths.MODEL, network, card)
     write_curve(paths.FINETUNE / "lr_curve.csv", training.curve)
-    metrics = {"lr": training.lr, **training.suggestions, **history.summary()}
-    files.write_json(paths.FINETUNE / "metrics.json", metrics)
+    found = {"lr": training.lr, **training.suggestions, **history.summary()}
+    files.write_json(paths.FINETUNE / "metrics.json", found)
     return str(history)
 
 

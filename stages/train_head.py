@@ -17,18 +17,19 @@ def main() -> str:
     fabric = start(params.runtime, exact=True)
     import torch
 
-    from unfreeze.evaluate.metrics import fold_scores, scores
+    from unfreeze.evaluate import metrics, multilabel
     from unfreeze.evaluate.results import write_out_of_fold
     from unfreeze.model.network import save_head
     from unfreeze.train.head import cross_validate, fit_head, predict_head, read_features
     from unfreeze.train.history import History
-    from unfreeze.train.loop import score
+    from unfreeze.train.loop import probabilities
+    from unfreeze.train.score import score
 
     features = read_features(paths.FEATURES, fabric.device)
     table = read_split(paths.SPLIT_CSV, features.count or None)
     classes = len(table.classes)
     head = build_head(features.width, classes, params.head, params.seed).to(fabric.device)
-    with History(paths.TRAIN_HEAD) as history:
+    with History(paths.TRAIN_HEAD, table.headline) as history:
         if not features.count:
             save_head(paths.HEAD, head, params.head, table.classes, lr=None)
             write_out_of_fold(paths.TRAIN_HEAD / "out_of_fold.csv", table)
@@ -42,17 +43,19 @@ def main() -> str:
         training = (params.train_head, lr)
         for steps in fit_head(fabric, head, features, targets, train, *training, (params.seed, "train-head")):
             logits = predict_head(fabric, head, features, valid)
-            history.record(steps, "head", *score(logits, targets[valid].cpu()))
+            history.record(steps, "head", *score(logits, targets[valid].cpu())[:2])
     save_head(paths.HEAD, head, params.head, table.classes, lr)
 
-    metrics = {"lr": lr, "valid": scores(logits.double().softmax(1).numpy(), table.targets[valid])}
+    judge = multilabel if table.multi else metrics
+    found = {"lr": lr, "valid": judge.scores(probabilities(logits, table.multi), table.targets[valid])}
     folds = (table.folds, classes, params.head, *training, params.seed)
-    probabilities = cross_validate(fabric, features, targets, *folds)
-    write_out_of_fold(paths.TRAIN_HEAD / "out_of_fold.csv", table, probabilities)
+    held_out = cross_validate(fabric, features, targets, *folds)
+    write_out_of_fold(paths.TRAIN_HEAD / "out_of_fold.csv", table, held_out)
     if table.folds.max() >= 0:
-        metrics["cross_validation"] = fold_scores(probabilities, table.targets, table.folds)
-    files.write_json(paths.TRAIN_HEAD / "metrics.json", metrics)
-    return f"validation accuracy {metrics['valid']['accuracy']:.4f}, log loss {metrics['valid']['log_loss']:.4f}"
+        found["cross_validation"] = judge.fold_scores(held_out, table.targets, table.folds)
+    files.write_json(paths.TRAIN_HEAD / "metrics.json", found)
+    headline, loss = found["valid"][table.headline], found["valid"]["log_loss"]
+    return f"validation {table.headline} {headline:.4f}, log loss {loss:.4f}"
 
 
 if __name__ == "__main__":

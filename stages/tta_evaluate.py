@@ -22,11 +22,12 @@ def main() -> str:
     from unfreeze.evaluate.results import write_results
     from unfreeze.model.network import load_head, load_network
     from unfreeze.train.head import predict_head, read_features
+    from unfreeze.train.loop import probabilities
 
     pixels = open_array(paths.PIXELS)
     table = read_split(paths.SPLIT_CSV, len(pixels))
     rows = np.concatenate([table.rows["valid"], table.rows["test"]])
-    views = (params.tta.views, params.augment, params.seed, BATCH)
+    views = (params.tta.views, params.augment, params.seed, BATCH, table.multi)
     predictions = []
     for path in [*sorted(paths.SNAPSHOTS.glob("*.safetensors")), paths.MODEL]:
         network, card = load_network(path)
@@ -39,12 +40,13 @@ def main() -> str:
     features = read_features(paths.FEATURES, fabric.device)
     if features.count:
         head = load_head(paths.HEAD)[0].to(fabric.device)
-        methods = {"head": predict_head(fabric, head, features, rows).double().softmax(1).numpy(), **methods}
+        logits = predict_head(fabric, head, features, rows)
+        methods = {"head": probabilities(logits, table.multi), **methods}
 
-    metrics = write_results(paths.EVALUATE, table, rows, methods)
+    metrics = write_results(paths.EVALUATE, table, rows, methods, params.tta.thresholds)
     part = "test" if "test" in metrics else "valid"
-    accuracy = ", ".join(f"{name} {m['accuracy']:.4f}" for name, m in metrics[part].items())
-    return f"{part} accuracy of {metrics[part]['tta']['count']:,} images: {accuracy}"
+    numbers = ", ".join(f"{name} {m[table.headline]:.4f}" for name, m in metrics[part].items())
+    return f"{part} {table.headline} of {metrics[part]['tta']['count']:,} images: {numbers}"
 
 
 if __name__ == "__main__":

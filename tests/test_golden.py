@@ -32,6 +32,7 @@ STEP = {
     "weight_decay": 1e-3,
     "label_smoothing": 0.0,
     "clip_norm": 0.0,
+    "balance": "none",
     "schedule": "sgdr",
 }
 

@@ -117,6 +117,16 @@ WRONG = [
     ({"finetune__cycles": 1}, r"finetune\.cycle_mult = 2 has no effect"),
     ({"augment__set": "none"}, r"augment\.max_zoom = 1\.1 has no effect with augment\.set = none"),
     ({"augment__set": "none", "augment__max_zoom": 1}, r"tta\.views = 4 has no effect with augment\.set = none"),
+    ({"tta__thresholds": "per_label"}, r"tta\.thresholds = per_label has no effect with split\.kind = single"),
+    (
+        {"split__labels": "a.csv", "split__kind": "multi", "train_head__balance": "sample"},
+        r"train_head\.balance = sample: .*; set loss or none",
+    ),
+    (
+        {"split__labels": "a.csv", "split__kind": "multi", "finetune__balance": "sample"},
+        r"finetune\.balance = sample: .*; set loss or none",
+    ),
+    ({"finetune__balance": True}, r"finetune\.balance = True: should be 'none', 'loss' or 'sample'"),
     (
         {"model__arch": "squeezenet1_1", "finetune__bn_freeze": True},
         r"finetune\.bn_freeze = True has no effect: squeezenet1_1 has no BatchNorm",
@@ -167,7 +177,7 @@ def test_a_stage_gets_only_what_it_declared(tmp_path, monkeypatch):
 
 def test_a_section_declared_key_by_key_holds_these_keys_alone(tmp_path, monkeypatch):
     check(tmp_path, monkeypatch)
-    keys = ["batch_size", "optimizer", "momentum", "weight_decay", "label_smoothing", "clip_norm"]
+    keys = ["batch_size", "optimizer", "momentum", "weight_decay", "label_smoothing", "clip_norm", "balance"]
     write_pipeline("find-lr", [f"train_head.{key}" for key in keys])
     step = params.load("find-lr", train_head=StepParams).train_head
     assert step.model_dump() == {key: SAMPLE["train_head"][key] for key in keys}

@@ -318,6 +318,42 @@ def test_tta_repeats_whatever_the_order(model, classifier, photos, capsys):
     np.testing.assert_allclose(list(json.loads(out)["probabilities"].values()), values(forth[1]), atol=1e-6)
 
 
+def test_several_labels_are_those_above_their_thresholds(tmp_path, model, photos, capsys):
+    network, card = load_network(model)
+    several = tmp_path / "several.safetensors"
+    with torch.no_grad():
+        views = Images(
+            np.stack([decode_image((photos / n).read_bytes(), STORED, "crop").pixels for n in NAMES]), SIZE,
+            torch.device("cpu"),
+        )  # fmt: skip
+        right = network(views.plain(np.arange(3))).double().sigmoid().numpy()
+    common = float(np.sort(right.ravel())[3:5].mean())  # five of the nine lie above
+    card.thresholds.update({"global": [common] * 3, "per_label": [2.0, 0.0, 2.0]})
+    save_network(several, network, card)
+    status, out, _ = call(capsys, several, photos, "--json")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    np.testing.assert_allclose([list(row["probabilities"].values()) for row in found], right, atol=1e-6)
+    assert [row["predicted"] for row in found] == [
+        [name for name, value in zip(CLASSES, row, strict=True) if value >= common] for row in right
+    ]
+    _, out, _ = call(capsys, several, photos, "--csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["predicted"] for row in rows] == [" ".join(row["predicted"]) or "-" for row in found]
+    _, out, _ = call(capsys, several, photos)
+    assert sum(line.count("0.") for line in out.splitlines()) == 5
+    _, out, _ = call(capsys, several, photos, "--thresholds", "per_label")
+    assert [line.split()[1] for line in out.splitlines()] == ["bee"] * 3
+    _, out, _ = call(capsys, several, photos, "--top", 2)
+    assert all(line.count("0.") == 2 for line in out.splitlines())
+    status, _, err = call(capsys, model, photos, "--thresholds", "per_label")
+    assert status == 2 and "thresholds = per_label has no effect" in err
+    with pytest.raises(UserError, match="thresholds = 'best': must be global or per_label"):
+        predict(several, photos, thresholds="best").__next__()
+    [none] = Classifier(several, device="cpu").predict(photos / "a.png", thresholds="per_label")
+    assert none.labels == ["bee"] and none.predicted == "bee"
+
+
 def test_options_without_effect_or_out_of_range_are_refused(tmp_path, model, capsys):
     plain = make_model(tmp_path, set="none", max_zoom=1.0)
     status, _, err = call(capsys, plain, "x.png", "--tta", 2)

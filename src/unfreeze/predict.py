@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, get_args
 
 import numpy as np
 from pydantic import ValidationError
@@ -31,8 +31,10 @@ from tqdm import tqdm
 from unfreeze.console import UserError, progress
 from unfreeze.data.archive import extract, is_archive
 from unfreeze.data.images import MAX_BYTES, Member, Rejected, decode_image, is_candidate, read_member
+from unfreeze.data.table import NO_LABELS
 from unfreeze.files import read_csv
 from unfreeze.runtime import RuntimeParams, start
+from unfreeze.thresholds import Rule
 from unfreeze.train.augment import AugmentParams, Images
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ class Prediction:
     """Of all classes, in the network's order; empty where there is an error."""
     error: str = ""
     """Why there are no probabilities."""
+    thresholds: dict[str, float] | None = None
+    """Where an image can have several labels: from which probability on each counts."""
 
     @property
     def ranked(self) -> list[tuple[str, float]]:
@@ -65,14 +69,24 @@ class Prediction:
         return sorted(self.probabilities.items(), key=lambda item: -item[1])
 
     @property
+    def labels(self) -> list[str]:
+        """Of several labels those at or above their thresholds, in the network's order; else the most probable
+        class alone."""
+        if self.thresholds is None:
+            return [name for name, _ in self.ranked[:1]]
+        return [name for name, value in self.probabilities.items() if value >= self.thresholds[name]]
+
+    @property
     def predicted(self) -> str:
-        """The most probable class; empty where there is an error."""
-        return self.ranked[0][0] if self.probabilities else ""
+        """The labels, with a space between each two, `-` for none; empty where there is an error."""
+        return " ".join(self.labels) or NO_LABELS if self.probabilities else ""
 
 
-def predict(model: str | Path, sources: Source | Iterable[Source], tta: int = 0) -> Iterator[Prediction]:
+def predict(
+    model: str | Path, sources: Source | Iterable[Source], tta: int = 0, thresholds: Rule = "global"
+) -> Iterator[Prediction]:
     """Load the network of file `model` and classify `sources`, as `Classifier.predict` does."""
-    return Classifier(model).predict(sources, tta)
+    return Classifier(model).predict(sources, tta, thresholds)
 
 
 class Classifier:
@@ -103,7 +117,14 @@ class Classifier:
         """The names of the classes, in the order of the probabilities."""
         return self.card.classes
 
-    def predict(self, sources: Source | Iterable[Source], tta: int = 0) -> Iterator[Prediction]:
+    @property
+    def multi(self) -> bool:
+        """Whether an image can have any number of the classes."""
+        return bool(self.card.thresholds)
+
+    def predict(
+        self, sources: Source | Iterable[Source], tta: int = 0, thresholds: Rule = "global"
+    ) -> Iterator[Prediction]:
         """Classify images one batch after another, in the order given.
 
         Args:
@@ -112,13 +133,21 @@ class Classifier:
                 them are followed; archives are unpacked into the temporary folder. In folders and archives,
                 files known to be no images are passed over.
             tta: augmented views beside the plain one, 0 for none; their probabilities are averaged.
+            thresholds: where an image can have several labels, one for all of them or one for each; as tuned on
+                the plain views of the validation images at the end of training.
 
         Returns:
             One prediction an image. Whatever cannot be used gets one with an error, and the rest go on.
 
         Raises:
-            UserError: `tta` is negative, or would have no effect.
+            UserError: `tta` is negative, or an option would have no effect.
         """
+        if thresholds not in get_args(Rule):
+            raise UserError(f"thresholds = {thresholds!r}: must be {' or '.join(get_args(Rule))}")
+        if thresholds != "global" and not self.multi:
+            raise UserError(
+                f"thresholds = {thresholds} has no effect: {self.path} gives one class an image, the most probable"
+            )
         if tta < 0:
             raise UserError(f"tta = {tta}: the number of augmented views must be 0 or more")
         if tta and self.augment.set == "none":
@@ -126,9 +155,10 @@ class Classifier:
                 f"tta = {tta} has no effect: {self.path} was trained with augment.set = none, "
                 "so that all views would be the same"
             )
-        return self._predict([sources] if isinstance(sources, Source) else sources, tta)
+        return self._predict([sources] if isinstance(sources, Source) else sources, tta, thresholds)
 
-    def _predict(self, sources: Iterable[Source], tta: int) -> Iterator[Prediction]:
+    def _predict(self, sources: Iterable[Source], tta: int, rule: Rule) -> Iterator[Prediction]:
+        thresholds = dict(zip(self.classes, self.card.thresholds[rule], strict=True)) if self.multi else None
         with progress(0, "predict") as bar:
             decoded = self._decoded(sources, bar)
             while block := list(islice(decoded, BATCH)):
@@ -138,7 +168,8 @@ class Classifier:
                     if isinstance(found, str):
                         yield Prediction(path, {}, found)
                     else:
-                        yield Prediction(path, dict(zip(self.classes, next(rows).tolist(), strict=True)))
+                        values = dict(zip(self.classes, next(rows).tolist(), strict=True))
+                        yield Prediction(path, values, thresholds=thresholds)
                 bar.update(len(block))
 
     def _decoded(self, sources: Iterable[Source], bar: tqdm) -> Iterator[tuple[str, np.ndarray | str]]:
@@ -163,7 +194,7 @@ class Classifier:
         The views are drawn as in the evaluation, but by each image's own pixels in place of its row: an image
         gets the same ones wherever it stands among others.
         """
-        from unfreeze.train.loop import predict
+        from unfreeze.train.loop import predict, probabilities
 
         keyed = _Keyed(pixels)
         images = Images(keyed, self.card.size, self.fabric.device)
@@ -174,7 +205,7 @@ class Classifier:
         total = np.zeros((len(pixels), len(self.classes)))
         for inputs, view in [(images.plain, 0), *((augmented, view) for view in range(tta))]:
             logits = predict(self.fabric, self.network, inputs, keyed.rows, BATCH, view)
-            total += logits.double().softmax(1).numpy()
+            total += probabilities(logits, self.multi)
         return total / (1 + tta)
 
 
@@ -326,7 +357,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tta", metavar="N", type=int, default=0, help="average over N augmented views beside the plain one"
     )
-    parser.add_argument("--top", metavar="K", type=int, help="show the K most probable classes (1)")
+    parser.add_argument(
+        "--top",
+        metavar="K",
+        type=int,
+        help="show the K most probable classes (1, or the labels above their thresholds)",
+    )
+    parser.add_argument(
+        "--thresholds",
+        choices=get_args(Rule),
+        default="global",
+        help="of several labels an image: one for all labels, or one for each",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line, with all probabilities")
     form.add_argument("--csv", action="store_true", help="CSV with all probabilities")
@@ -337,7 +379,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> int:
     classifier = Classifier(args.model, args.device, args.precision)
-    predictions = classifier.predict(args.images, args.tta)
+    predictions = classifier.predict(args.images, args.tta, args.thresholds)
     count = failed = 0
     if args.csv:
         print(_csv_line(["path", "predicted", *(f"p_{name}" for name in classifier.classes), "error"]))
@@ -352,7 +394,7 @@ def _run(args: argparse.Namespace) -> int:
             values = [prediction.probabilities.get(name, "") for name in classifier.classes]
             tqdm.write(_csv_line([prediction.path, prediction.predicted, *values, prediction.error]))
         elif not prediction.error:
-            tqdm.write(_table_line(prediction, classifier.classes, args.top or 1))
+            tqdm.write(_table_line(prediction, classifier.classes, args.top))
     if failed:
         print(f"predict: {failed:,} of {count:,} failed", file=sys.stderr)
     return 1 if failed else 0
@@ -363,7 +405,9 @@ def _json_line(prediction: Prediction) -> str:
     if prediction.error:
         content["error"] = prediction.error
     else:
-        content |= {"predicted": prediction.predicted, "probabilities": prediction.probabilities}
+        several = prediction.thresholds is not None
+        predicted = prediction.labels if several else prediction.predicted
+        content |= {"predicted": predicted, "probabilities": prediction.probabilities}
     return json.dumps(content, ensure_ascii=False, allow_nan=False)
 
 
@@ -373,9 +417,11 @@ def _csv_line(values: list[object]) -> str:
     return line.getvalue()
 
 
-def _table_line(prediction: Prediction, classes: list[str], top: int) -> str:
+def _table_line(prediction: Prediction, classes: list[str], top: int | None) -> str:
     width = max(map(len, classes))
-    columns = [f"{name:<{width}} {value:.4f}" for name, value in prediction.ranked[:top]]
+    labels = prediction.labels
+    shown = [item for item in prediction.ranked if top or item[0] in labels]
+    columns = [f"{name:<{width}} {value:.4f}" for name, value in shown[:top]] or [NO_LABELS]
     return "  ".join([f"{_shown(prediction.path):<40}", *columns])
 
 

@@ -22,6 +22,16 @@ def test_scores_by_hand():
     assert "top5" not in result
 
 
+def test_matthews_is_scikit_learn_s_and_nothing_for_a_single_prediction():
+    from sklearn.metrics import matthews_corrcoef
+
+    found = metrics.scores(PROBABILITIES, TARGETS)["matthews"]
+    assert found == pytest.approx(matthews_corrcoef(TARGETS, PROBABILITIES.argmax(1)))
+    always = np.tile([0.6, 0.3, 0.1], (6, 1))
+    assert metrics.scores(always, TARGETS)["matthews"] == 0
+    assert metrics.scores(np.eye(3)[TARGETS], TARGETS)["matthews"] == 1
+
+
 def test_roc_auc_counts_ordered_pairs():
     def auc(scores, positive):
         return np.mean([(p > n) + 0.5 * (p == n) for p in scores[positive] for n in scores[~positive]])

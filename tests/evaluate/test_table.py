@@ -13,3 +13,11 @@ def test_one_line_a_split_and_method():
         "valid  head alone         1,200    0.5000    1.2500         -    0.0000    0.2500",
         "test   network, TTA           3    1.0000    0.0000    1.0000    0.1000    1.0000",
     ]
+
+
+def test_several_labels():
+    numbers = {"count": 3, "f2": 0.5, "map": None, "precision": 0.1, "subset_accuracy": 0.25, "log_loss": 0.2}
+    assert table({"valid": {"prevalence": numbers}}).splitlines() == [
+        "split  predicted by      images        F2       mAP  log loss all right",
+        "valid  frequencies            3    0.5000         -    0.2000    0.2500",
+    ]

@@ -114,3 +114,22 @@ def test_another_header_is_refused(tmp_path, header: list[str]) -> None:
     write_csv(tmp_path / "predictions.csv", header, [])
     with pytest.raises(UserError, match="header must be"):
         read_predictions(tmp_path / "predictions.csv")
+
+
+def test_predictions_of_several_labels_come_back_as_written(tmp_path) -> None:
+    file = tmp_path / "predictions.csv"
+    header = ["row", "path", "split", "labels", "predicted", "uncertainty", "p_a", "p_b"]
+    write_csv(file, header, [(3, "x.png", "valid", "a b", "-", 0.5, 0.25, 0.75),
+                             (4, "y.png", "valid", "-", "b", 0.5, 0.25, 0.75),
+                             (9, "z.png", "test", "", "a", 0, 1, 0)])  # fmt: skip
+    read = read_predictions(file)
+    assert read.multi and read.actual.tolist() == [[1, 1], [0, 0], [-1, -1]]
+    assert read.predicted.tolist() == [[0, 0], [0, 1], [1, 0]]
+    assert read.labelled.tolist() == [True, True, False]
+    assert read.take(np.array([2])).actual.tolist() == [[-1, -1]]
+    write_csv(file, header, [])
+    assert read_predictions(file).actual.shape == (0, 2)
+    for labels, predicted in (("a c", "-"), ("a", "")):
+        write_csv(file, header, [(3, "x.png", "valid", labels, predicted, 0.5, 0.25, 0.75)])
+        with pytest.raises(UserError, match=r"predictions\.csv, line 2"):
+            read_predictions(file)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from unfreeze.console import UserError
 from unfreeze.report.galleries import Predictions
-from unfreeze.report.page import Results, render, shorten, thumbnail, wilson_interval
+from unfreeze.report.page import Results, bootstrap_interval, render, shorten, thumbnail, wilson_interval
 
 VOID = {"meta", "img", "wbr", "br", "path", "use"}
 
@@ -56,11 +56,11 @@ def results(classes: list[str], count: int, wrong: int = 3, split: str = "test")
         lr_curve=lines("step lr loss smoothed", (0, 1e-5, 2, 2), (1, 1e-3, 1, 1), (2, 1, "nan", 5)),
         lr_suggestions={"steepest": 1e-3, "minimum_tenth": None},
         head_steps=lines("step epoch lr loss", (0, 0, 0.1, 1), (1, 0, 0.05, 1)),
-        head_epochs=lines("epoch phase train_loss valid_loss valid_accuracy", (0, "head", 1, 1, 0.5)),
+        head_epochs=lines("epoch phase train_loss valid_loss valid_score", (0, "head", 1, 1, 0.5)),
         head_metrics={},
         finetune_steps=lines("step epoch lr loss", (0, 0, 0.1, 1), (1, 1, 0.05, 1)),
         finetune_epochs=lines(
-            "epoch phase train_loss valid_loss valid_accuracy",
+            "epoch phase train_loss valid_loss valid_score",
             (0, "frozen", 1, 1, 0.5),
             (1, "unfrozen", 1, "", ""),
         ),
@@ -190,6 +190,91 @@ def test_numbers_stand_side_by_side_and_undefined_ones_are_dashes() -> None:
     assert "20 validation head alone 25.0% 75.0% 0.250 - 0.100" in text
     assert "20 test whole network, TTA 85.0% - 0.250 - 0.100" in text
     assert "TTA +35.0 points" in text
+
+
+def several(split: str = "test", unlabelled: bool = False) -> Results:
+    """Six images of three labels, of which nobody has the last; threshold 0.5."""
+    classes = ["cat", "dog", "<i>owl"]
+    actual = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0], [1, 0, 0]], dtype=np.int8)
+    probabilities = np.array(
+        [[0.9, 0.1, 0.0], [0.8, 0.3, 0.0], [0.6, 0.7, 0.1], [0.1, 0.1, 0.1], [0.2, 0.1, 0.95], [0.4, 0.2, 0.1]],
+        dtype=np.float32,
+    )
+    texts = ["cat", "cat dog", "dog", "-", "-", "cat"]
+    if unlabelled:
+        actual[5], texts[5] = -1, ""
+    number = {"count": 6, "f2": 0.75, "map": 0.5, "precision": 0.5, "recall": None, "f1": 0.5,
+              "subset_accuracy": 1 / 3, "log_loss": 0.25}  # fmt: skip
+    return replace(
+        results(["cat", "dog"], 6),
+        predictions=Predictions(
+            classes, np.arange(6), [f"{i}.png" for i in range(6)], np.array([split] * 6), actual,
+            (probabilities >= 0.5).astype(np.int8), np.arange(6, dtype=np.float32) / 6, probabilities,
+        ),
+        metrics={split: {way: number for way in ("prevalence", "plain", "tta")}},
+        per_class=lines("split class precision recall f1 ap threshold support",
+                        *((split, name, 0.5, "", "", 0.25, 0.5, 2) for name in classes)),
+        reliability=lines("split confidence accuracy count", (split, 0.8, 0.9, 18)),
+        confusion=lines("split class tp fp fn tn", *((split, name, 1, 1, 1, 3) for name in classes)),
+        split=lines(
+            "row path labels split fold", *((i, f"{i}.png", text, split, 0) for i, text in enumerate(texts))
+        ),
+    )  # fmt: skip
+
+
+def test_several_labels_have_a_page_of_their_own() -> None:
+    html = render(several(), pixels(6), params())
+    assert html == render(several(), pixels(6), params())
+    text = squeezed(html)
+    assert "0.750 F2 on 6 test images, 95% interval" in text and "of 3 labels at" in text
+    low, high = map(float, re.search(r"95% interval ([\d.]+) to ([\d.]+)", text).groups())
+    # F2 of the images: 1, 5/9, 5/6, 1, 0, 0
+    assert 0.2 < low < (1 + 5 / 9 + 5 / 6 + 1) / 6 < high < 0.95
+    assert "took no part in training" in text and "thresholds were tuned on them" not in text
+    assert "6 test label frequencies 0.750 0.500 33.3% 0.250 0.500 - 0.500" in text
+    assert "true ↓" not in text and "Confusions" not in text and "confused" not in text
+    assert "<i>owl 0.500 0.250 0.500 - - 2" in text
+    assert "all 6 6" in text and "cat 3 3" in text and "no label 2 2" in text
+    given = text[text.index("Most wrongly given") : text.index("Most uncertain")]
+    assert given.index("<i>owl") < given.index("✗ <i>owl 95.0% 4.png") and "✗ cat 60.0% 2.png" in given
+    missed = text[text.index("Most missed") : text.index("Most wrongly given")]
+    assert "○ dog 30.0% 1.png" in missed and "○ cat 40.0% 5.png" in missed and "owl" not in missed
+    assert "✓ no label 3.png" in text
+    alt = [attributes["alt"] for tag, attributes in Outline(html).tags if tag == "img"]
+    assert "right: cat 80.0%, missed: dog 30.0%" in alt and "no label" in alt
+
+
+def test_without_test_labels_the_page_says_what_the_thresholds_were_tuned_on() -> None:
+    text = squeezed(render(several("valid", unlabelled=True), pixels(6), params()))
+    assert "also guided the training, and the thresholds were tuned on them, so take this number" in text
+    assert "unlabelled 1 1" in text and "5.png" not in text
+    folds = {"folds": 3, "f2": {"mean": 0.5, "std": 0.25}, "map": {"mean": 0.25, "std": 0.125}}
+    given = replace(several(), head_metrics={"cross_validation": folds})
+    assert "over 3 folds: F2 0.500 ± 0.250, mAP 0.250 ± 0.125 (mean" in squeezed(
+        render(given, pixels(6), params())
+    )
+
+
+def test_many_labels_and_noisy_pictures_stay_under_8_mb() -> None:
+    rng = np.random.default_rng(0)
+    actual, predicted = (rng.integers(0, 2, (600, 60)).astype(np.int8) for _ in range(2))
+    given = several()
+    shown = replace(
+        given.predictions, classes=[f"label {i}" for i in range(60)], row=np.arange(600), path=["x.png"] * 600,
+        split=np.array(["test"] * 600), actual=actual, predicted=predicted,
+        uncertainty=np.zeros(600, np.float32), probabilities=rng.random((600, 60), dtype=np.float32),
+    )  # fmt: skip
+    html = render(replace(given, predictions=shown), pixels(600, 160), params(per_gallery=8))
+    assert len(html.encode()) < 8_000_000
+    assert re.search(r"\d+ of 60 labels are shown", squeezed(html))
+
+
+def test_the_bootstrap_interval_is_that_of_a_mean() -> None:
+    values = np.random.default_rng(0).random(400)
+    low, high = bootstrap_interval(values, 1, "test")
+    half = 1.96 * values.std() / 20
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.006)
+    assert bootstrap_interval(values, 1, "test") == (low, high) != bootstrap_interval(values, 2, "test")
 
 
 def test_cross_validation_is_shown_with_its_spread() -> None:

@@ -21,14 +21,17 @@ from unfreeze.train.loop import (
     fit,
     mix,
     predict,
-    score,
     set_pace,
     steps_per_epoch,
     train_step,
 )
 from unfreeze.train.schedule import FinetuneParams, Pace, StepParams, TrainHeadParams
+from unfreeze.train.score import score
 
-PLAIN = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.0, "label_smoothing": 0.0, "clip_norm": 0.0}
+PLAIN = {
+    "optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.0, "label_smoothing": 0.0, "clip_norm": 0.0,
+    "balance": "none",
+}  # fmt: skip
 STEP = StepParams(batch_size=8, **PLAIN | {"weight_decay": 0.1})
 HEAD = HeadParams(hidden=[16], dropout=[0.25, 0.5])
 TRAIN = TrainHeadParams(batch_size=8, **PLAIN, schedule="sgdr", lr=0.05, cycles=2, cycle_len=2, cycle_mult=2)
@@ -275,6 +278,7 @@ def test_bn_freeze_train_trains_batchnorm_alone_while_the_body_is_frozen(fabric,
         {"optimizer": "adamw"},
         {"label_smoothing": 0.1},
         {"clip_norm": 0.1},
+        {"balance": "sample"},
     ],
 )
 def test_every_option_changes_what_is_learnt(fabric, pictures, changes):
@@ -349,12 +353,12 @@ def test_the_history_counts_on_over_phases(tmp_path):
     from unfreeze.files import read_csv
     from unfreeze.train.loop import Step
 
-    with History(tmp_path) as history:
+    with History(tmp_path, "accuracy") as history:
         history.record([Step(0, 0, 0.1, 2.0), Step(1, 0, 0.05, 1.0)], "frozen", 0.9, 0.5)
         history.record([Step(0, 0, 0.1, 0.5)], "unfrozen", 0.4, 0.75)
     assert read_csv(tmp_path / "epochs.csv") == [
-        {"epoch": "0", "phase": "frozen", "train_loss": "1.5", "valid_loss": "0.9", "valid_accuracy": "0.5"},
-        {"epoch": "1", "phase": "unfrozen", "train_loss": "0.5", "valid_loss": "0.4", "valid_accuracy": "0.75"},
+        {"epoch": "0", "phase": "frozen", "train_loss": "1.5", "valid_loss": "0.9", "valid_score": "0.5"},
+        {"epoch": "1", "phase": "unfrozen", "train_loss": "0.5", "valid_loss": "0.4", "valid_score": "0.75"},
     ]
     assert [(row["step"], row["epoch"]) for row in read_csv(tmp_path / "steps.csv")] == [
         ("0", "0"),

@@ -64,11 +64,12 @@ def test_a_test_with_real_steps_restores_the_model_to_the_byte(fabric):
     model = nn.Sequential(nn.BatchNorm1d(5), nn.Dropout(0.5), nn.Linear(5, 3))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     step = StepParams(
-        batch_size=8, optimizer="sgd", momentum=0.9, weight_decay=0.0, label_smoothing=0.0, clip_norm=0.0
-    )
+        batch_size=8, optimizer="sgd", momentum=0.9, weight_decay=0.0, label_smoothing=0.0, clip_norm=0.0,
+        balance="none",
+    )  # fmt: skip
     curves = []
     for _ in range(2):
-        learner = head_learner(fabric, model, features, targets, step, (1, "find-lr"))
+        learner = head_learner(fabric, model, features, targets, np.arange(48), step, (1, "find-lr"))
         curves.append(find_lr(PARAMS, learner, np.arange(48)))
         assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert curves[0] == curves[1]

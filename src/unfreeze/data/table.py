@@ -30,6 +30,11 @@ class SplitTable:
     paths: dict[int, str]
     multi: bool = False
 
+    @property
+    def headline(self) -> str:
+        """The metric that a model of these images is judged by first: accuracy, or f2 of several labels."""
+        return "f2" if self.multi else "accuracy"
+
     def labelled(self, part: str) -> np.ndarray:
         """The rows of `part` that have a label."""
         rows = self.rows[part]

@@ -1,18 +1,26 @@
-"""Metrics of a classifier, as pure functions of probabilities and true classes.
+"""Metrics where an image has one class, as pure functions of probabilities and true classes.
 
 Everywhere `probabilities` is float64 `[N, C]` with rows that sum to 1 and `targets` is int64 `[N]` in 0..C-1.
 Whatever is undefined (the recall of a class without images) is None and takes no part in a mean.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
-from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import (
+    confusion_matrix,
+    log_loss,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 
 BINS = 15
 
 
 def scores(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float | int | None]:
     """The numbers of one split: count, accuracy, top5 (with more than 5 classes), log_loss, roc_auc (for more
-    than two classes the mean of one against the rest), ece, and precision, recall and f1 averaged over classes."""
+    than two classes the mean of one against the rest), ece; precision, recall (balanced accuracy) and f1 averaged
+    over classes; and matthews, which like these does not hide that classes are of unequal size."""
     classes = probabilities.shape[1]
     result: dict[str, float | int | None] = {
         "count": len(targets),
@@ -25,7 +33,8 @@ def scores(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float | 
     result["ece"] = calibration_error(probabilities, targets)
     table = per_class(probabilities, targets)
     for name in ("precision", "recall", "f1"):
-        result[name] = _mean([row[name] for row in table])
+        result[name] = mean([row[name] for row in table])
+    result["matthews"] = matthews(confusion(probabilities, targets))
     return result
 
 
@@ -35,15 +44,16 @@ def fold_scores(
     """Mean and standard deviation over folds of accuracy and log_loss; `folds` is int64 `[N]`, -1 is no fold."""
     count = int(folds.max()) + 1
     each = [scores(probabilities[folds == fold], targets[folds == fold]) for fold in range(count)]
+    return {"folds": count, **mean_and_deviation(each, ("accuracy", "log_loss"))}
+
+
+def mean_and_deviation(each: Sequence[Mapping], names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation of the named numbers over `each` fold that has them defined."""
+    values = {name: [fold[name] for fold in each if fold[name] is not None] for name in names}
     return {
-        "folds": count,
-        **{
-            name: {
-                "mean": float(np.mean([fold[name] for fold in each])),
-                "std": float(np.std([fold[name] for fold in each], ddof=1)),
-            }
-            for name in ("accuracy", "log_loss")
-        },
+        name: {"mean": float(np.mean(found)), "std": float(np.std(found, ddof=1))}
+        for name, found in values.items()
+        if len(found) > 1
     }
 
 
@@ -55,7 +65,7 @@ def top_classes(probabilities: np.ndarray, count: int) -> np.ndarray:
 def roc_auc(probabilities: np.ndarray, targets: np.ndarray) -> float | None:
     """Area under the ROC curve; for more than two classes the mean of one against the rest."""
     classes = range(1, 2) if probabilities.shape[1] == 2 else range(probabilities.shape[1])
-    return _mean(
+    return mean(
         [
             float(roc_auc_score(targets == c, probabilities[:, c]))
             for c in classes
@@ -67,7 +77,11 @@ def roc_auc(probabilities: np.ndarray, targets: np.ndarray) -> float | None:
 def reliability(probabilities: np.ndarray, targets: np.ndarray) -> list[dict[str, float | int]]:
     """Mean confidence, accuracy and count of the images in each of 15 equal bins of confidence (empty ones left
     out), confidence being the probability of the predicted class (Guo et al. 2017)."""
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == targets
+    return bins(probabilities.max(1), probabilities.argmax(1) == targets)
+
+
+def bins(confidence: np.ndarray, right: np.ndarray) -> list[dict[str, float | int]]:
+    """Mean `confidence` `[N]`, share that is `right` bool `[N]`, and count in each bin of confidence."""
     which = np.minimum((confidence * BINS).astype(int), BINS - 1)
     return [
         {
@@ -81,8 +95,8 @@ def reliability(probabilities: np.ndarray, targets: np.ndarray) -> list[dict[str
 
 def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
     """Expected calibration error: the gap of confidence and accuracy, averaged over bins by their counts."""
-    bins = reliability(probabilities, targets)
-    return sum(b["count"] * abs(b["confidence"] - b["accuracy"]) for b in bins) / len(targets)
+    gaps = [b["count"] * abs(b["confidence"] - b["accuracy"]) for b in reliability(probabilities, targets)]
+    return sum(gaps) / len(targets)
 
 
 def per_class(probabilities: np.ndarray, targets: np.ndarray) -> list[dict[str, float | int | None]]:
@@ -106,13 +120,22 @@ def confusion(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return confusion_matrix(targets, probabilities.argmax(1), labels=range(probabilities.shape[1]))
 
 
+def matthews(counts: np.ndarray) -> float:
+    """The correlation of true and predicted classes (Gorodkin 2004) from their confusion `[C, C]`: 1 if all are
+    right, 0 if the predictions tell nothing, as those of one class alone."""
+    total, right, actual, predicted = counts.sum(), counts.trace(), counts.sum(1), counts.sum(0)
+    spread = (total**2 - predicted @ predicted) * (total**2 - actual @ actual)
+    return float((right * total - actual @ predicted) / np.sqrt(float(spread))) if spread else 0.0
+
+
 def uncertainty(probabilities: np.ndarray) -> np.ndarray:
     """1 less the margin between the two most probable classes: float64 `[N]`, 1 for a tie."""
     second, first = np.sort(probabilities, axis=1)[:, -2:].T
     return 1 - (first - second)
 
 
-def _mean(values: list[float | None]) -> float | None:
+def mean(values: list[float | None]) -> float | None:
+    """Of those that are defined."""
     defined = [value for value in values if value is not None]
     return float(np.mean(defined)) if defined else None
 

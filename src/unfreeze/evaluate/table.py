@@ -8,13 +8,17 @@ from unfreeze import paths
 COLUMNS = {
     "count": "images",
     "accuracy": "accuracy",
+    "f2": "F2",
+    "map": "mAP",
     "top5": "top-5",
     "log_loss": "log loss",
     "roc_auc": "ROC AUC",
     "ece": "ECE",
     "f1": "F1",
+    "matthews": "MCC",
+    "subset_accuracy": "all right",
 }
-METHODS = {"head": "head alone", "plain": "network", "tta": "network, TTA"}
+METHODS = {"prevalence": "frequencies", "head": "head alone", "plain": "network", "tta": "network, TTA"}
 
 
 def table(metrics: Mapping[str, Mapping[str, Mapping[str, float | int | None]]]) -> str:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from unfreeze.console import progress
 from unfreeze.params import Section
+from unfreeze.thresholds import Rule
 from unfreeze.train.augment import AugmentParams, Images
 
 if TYPE_CHECKING:
@@ -24,8 +25,16 @@ class TtaParams(Section):
 
     views: Annotated[int, Field(ge=0, le=100)]
     """Augmented views beside the plain one; 0: none."""
+    thresholds: Rule
+    """From which probability on a label counts, where an image can have several: one threshold for all labels, or
+    one for each; both are tuned on the validation images."""
 
     def check_with(self, params: SimpleNamespace) -> None:
+        if self.thresholds == "per_label" and params.split.kind == "single":
+            raise ValueError(
+                "tta.thresholds = per_label has no effect with split.kind = single: the most probable class is "
+                "predicted; set it to global"
+            )
         if self.views and params.augment.set == "none":
             raise ValueError(
                 f"tta.views = {self.views} has no effect with augment.set = none: all views would be the same"
@@ -41,27 +50,28 @@ def predict_views(
     augment: AugmentParams,
     seed: int,
     batch_size: int,
+    multi: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of `rows` by the plain view alone, and with TTA: two float64 arrays `[len(rows), classes]`.
 
     With TTA each of the 1 + `views` views weighs the same, and probabilities are averaged, never logits or
-    log-probabilities.
+    log-probabilities. With `multi` labels an image they are sigmoids, else softmaxes.
     """
-    from unfreeze.train.loop import predict
+    from unfreeze.train.loop import predict, probabilities
 
-    def probabilities(inputs: Inputs, view: int) -> np.ndarray:
+    def seen(inputs: Inputs, view: int) -> np.ndarray:
         def counted(batch: np.ndarray, view: int) -> Tensor:
             bar.update(len(batch))
             return inputs(batch, view)
 
-        return predict(fabric, network, counted, rows, batch_size, view).double().softmax(1).numpy()
+        return probabilities(predict(fabric, network, counted, rows, batch_size, view), multi)
 
     def augmented(batch: np.ndarray, view: int) -> Tensor:
         return images.augmented(batch, view, augment, seed, "tta")
 
     with progress(len(rows) * (1 + views), "predict") as bar:
-        plain = probabilities(images.plain, 0)
+        plain = seen(images.plain, 0)
         total = plain.copy()
         for view in range(views):
-            total += probabilities(augmented, view)
+            total += seen(augmented, view)
     return plain, total / (1 + views)

@@ -89,6 +89,9 @@ class Card:
     augment: dict
     """The section `augment` it was trained with, for test-time augmentation of new images."""
     seed: int
+    thresholds: dict[str, list[float]]
+    """Of several labels an image: the probabilities `[C]` from which on each label counts, by rule (`global` or
+    `per_label`), tuned on the plain views of the validation images. Empty with one class an image."""
 
 
 def save(path: Path, module: nn.Module, card: dict) -> None:
@@ -169,6 +172,7 @@ def assemble(
         std=list(backbone.std),
         augment=augment,
         seed=seed,
+        thresholds={},
         **model.model_dump(),
         **params.model_dump(),
     )

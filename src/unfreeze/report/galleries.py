@@ -4,6 +4,9 @@ Everywhere `probabilities` is float `[N, C]`; `actual` and `predicted` are integ
 `actual` is -1 where the label is unknown. A gallery is an int64 array of positions 0..N-1 in the order to
 show, as long as asked for or shorter: a good model has few mistakes. Equals stand in the order of their
 positions.
+
+Where an image can have several labels, `actual` and `predicted` are 0 or 1 `[N, C]`, and a row of -1 in `actual`
+is an image of unknown labels.
 """
 
 import csv
@@ -16,9 +19,11 @@ from pydantic import Field
 
 from unfreeze import draws
 from unfreeze.console import UserError
+from unfreeze.data.table import NO_LABELS
 from unfreeze.params import Section
 
 _COLUMNS = ["row", "path", "split", "label", "predicted", "uncertainty"]
+_MULTI = ["row", "path", "split", "labels", "predicted", "uncertainty"]
 
 
 class ReportParams(Section):
@@ -39,13 +44,24 @@ class Predictions:
     split: np.ndarray
     """str `[N]`: valid | test."""
     actual: np.ndarray
-    """int64 `[N]`: index into `classes`; -1 for an unlabelled image."""
+    """int64 `[N]`: index into `classes`, -1 for an unlabelled image; or `[N, C]` of several labels."""
     predicted: np.ndarray
-    """int64 `[N]`: index into `classes`."""
+    """int64 `[N]`: index into `classes`; or `[N, C]`."""
     uncertainty: np.ndarray
-    """float32 `[N]`: 1 - (largest probability - second largest)."""
+    """float32 `[N]`: 1 - (largest probability - second largest); or 1 less the distance of the nearest probability
+    to its threshold."""
     probabilities: np.ndarray
     """float32 `[N, C]`."""
+
+    @property
+    def multi(self) -> bool:
+        """Whether an image can have several labels."""
+        return self.actual.ndim == 2
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """bool `[N]`."""
+        return (self.actual >= 0).all(1) if self.multi else self.actual >= 0
 
     def take(self, positions: np.ndarray) -> "Predictions":
         """The predictions at `positions` alone."""
@@ -67,14 +83,25 @@ def read_predictions(path: Path) -> Predictions:
         reader = csv.reader(file)
         header = next(reader, [])
         classes = [name.removeprefix("p_") for name in header[6:]]
-        if header[:6] != _COLUMNS or not classes:
+        if header[:6] not in (_COLUMNS, _MULTI) or not classes:
             raise UserError(f"{path}: the header must be {', '.join(_COLUMNS)}, p_<class>...; run tta_evaluate")
+        multi = header[:6] == _MULTI
         index = {name: i for i, name in enumerate(classes)}
+
+        def known(text: str) -> int | np.ndarray:
+            if not multi:
+                return index[text] if text else -1
+            found = np.full(len(classes), 0 if text else -1, dtype=np.int8)
+            found[[index[name] for name in text.split(" ") if text not in ("", NO_LABELS)]] = 1
+            return found
+
         for line in reader:
             try:
                 rows.append(int(line[0]))
-                actual.append(index[line[3]] if line[3] else -1)
-                predicted.append(index[line[4]])
+                actual.append(known(line[3]))
+                predicted.append(known(line[4]))
+                if not line[4]:
+                    raise ValueError("nothing is predicted")
                 uncertainty.append(float(line[5]))
                 probabilities.append(np.array(line[6:], dtype=np.float32))
                 if len(line) != len(header) or not np.isfinite(probabilities[-1]).all():
@@ -83,9 +110,10 @@ def read_predictions(path: Path) -> Predictions:
                 raise UserError(f"{path}, line {reader.line_num}: {error!r}; run tta_evaluate") from None
             paths.append(line[1])
             splits.append(line[2])
+    kind, shape = (np.int8, (len(rows), len(classes))) if multi else (np.int64, len(rows))
     return Predictions(
         classes, np.array(rows, dtype=np.int64), paths, np.array(splits, dtype=str),
-        np.array(actual, dtype=np.int64), np.array(predicted, dtype=np.int64),
+        np.array(actual, dtype=kind).reshape(shape), np.array(predicted, dtype=kind).reshape(shape),
         np.array(uncertainty, dtype=np.float32),
         np.array(probabilities, dtype=np.float32).reshape(len(rows), len(classes)),
     )  # fmt: skip
@@ -118,8 +146,24 @@ def most_incorrect(
 
 
 def most_uncertain(uncertainty: np.ndarray, count: int) -> np.ndarray:
-    """The images whose two most probable classes are closest: the highest `uncertainty` `[N]` first."""
+    """The images with the highest `uncertainty` `[N]` first: their two most probable classes are closest, or the
+    probability of some label is nearest to its threshold."""
     return _ranked(np.arange(len(uncertainty)), -uncertainty, count)
+
+
+def of_label(shown: Predictions, index: int, had: bool, given: bool, count: int) -> np.ndarray:
+    """Of several labels an image: those images that have label `index` or not (`had`) and get it or not (`given`).
+    First stand the highest probabilities of what is given, or the lowest of what is not."""
+    positions = np.flatnonzero((shown.actual[:, index] == had) & (shown.predicted[:, index] == given))
+    p = shown.probabilities[positions, index]
+    return _ranked(positions, -p if given else p, count)
+
+
+def labels_by_mistakes(actual: np.ndarray, predicted: np.ndarray) -> list[tuple[int, int, int]]:
+    """(label, images that have it, images that miss it or get it wrongly), most mistakes first."""
+    images, mistakes = (actual == 1).sum(0), (actual != predicted).sum(0)
+    order = np.argsort(-mistakes, kind="stable")
+    return [(int(i), int(images[i]), int(mistakes[i])) for i in order]
 
 
 def by_mistakes(actual: np.ndarray, predicted: np.ndarray, classes: int) -> list[tuple[int, int, int]]:

@@ -16,9 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from unfreeze import draws
 from unfreeze.console import UserError
+from unfreeze.data.table import NO_LABELS
 from unfreeze.report import figures, galleries
 from unfreeze.report.galleries import Predictions
+from unfreeze.thresholds import f2_by_image
 
 Table = list[dict[str, str]]
 """A CSV as `files.read_csv` gives it."""
@@ -38,8 +41,24 @@ _METRICS = [
     ("precision", "precision ↑", "{:.3f}"),
     ("recall", "recall ↑", "{:.3f}"),
     ("f1", "F1 ↑", "{:.3f}"),
+    ("matthews", "MCC ↑", "{:.3f}"),
 ]
-_VARIANTS = {"head": "head alone", "plain": "whole network", "tta": "whole network, TTA"}
+_MULTI_METRICS = [
+    ("f2", "F2 ↑", "{:.3f}"),
+    ("map", "mAP ↑", "{:.3f}"),
+    ("subset_accuracy", "all right ↑", "{:.1%}"),
+    ("log_loss", "log loss ↓", "{:.3f}"),
+    ("precision", "precision ↑", "{:.3f}"),
+    ("recall", "recall ↑", "{:.3f}"),
+    ("f1", "F1 ↑", "{:.3f}"),
+]
+_RESAMPLES = 1000  # of the bootstrap
+_VARIANTS = {
+    "prevalence": "label frequencies",
+    "head": "head alone",
+    "plain": "whole network",
+    "tta": "whole network, TTA",
+}
 
 
 @dataclass(frozen=True)
@@ -79,27 +98,33 @@ def render(results: Results, pixels: np.ndarray, params: dict[str, Any]) -> str:
     """
     split = "test" if "test" in results.metrics else "valid"
     everything = results.predictions
-    shown = everything.take(np.flatnonzero((everything.split == split) & (everything.actual >= 0)))
+    shown = everything.take(np.flatnonzero((everything.split == split) & everything.labelled))
     if len(shown.row) and (shown.row.min() < 0 or shown.row.max() >= len(pixels)):
         raise UserError(f"predictions.csv names a row outside the {len(pixels)} stored images: run dvc repro")
-    confusion = [line for line in results.confusion if line["split"] == split]
+    confusion = [] if shown.multi else [line for line in results.confusion if line["split"] == split]
+    columns = {"precision": "precision", "recall": "recall", "f1": "F1"}
+    if shown.multi:
+        columns = {"threshold": "threshold", "ap": "AP", **columns}
+    choose = _multi_galleries if shown.multi else _galleries
     return _template().render(
+        multi=shown.multi,
         split=split,
         split_name={"test": "test", "valid": "validation"}[split],
         params=params,
         classes=shown.classes,
-        headline=_headline(results.metrics[split]["tta"]),
-        variants=_variants(results.metrics),
-        gains=_gains(results.metrics[split]),
+        headline=_headline(results.metrics[split]["tta"], shown, params["seed"]),
+        variants=_variants(results.metrics, _MULTI_METRICS if shown.multi else _METRICS),
+        gains=_gains(results.metrics[split], shown.multi),
         cross_validation=results.head_metrics.get("cross_validation"),
-        matrix=_matrix(confusion, shown.classes) if len(shown.classes) <= _MATRIX else None,
+        matrix=_matrix(confusion, shown.classes) if len(shown.classes) <= _MATRIX and not shown.multi else None,
         pairs=_confused_pairs(confusion, 12),
-        per_class=_weakest_first([line for line in results.per_class if line["split"] == split]),
-        charts=_charts(results, split),
+        per_class=_weakest_first([line for line in results.per_class if line["split"] == split], list(columns)),
+        class_columns=list(columns.values()),
+        charts=_charts(results, split, shown.multi),
         data=_data(results),
         size=pixels.shape[1],
         tiny=pixels.shape[1] <= _TINY,
-        **_galleries(shown, pixels, params["report"]["per_gallery"], params["seed"]),
+        **choose(shown, pixels, params["report"]["per_gallery"], params["seed"]),
     )
 
 
@@ -133,6 +158,15 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
     return max(0.0, (centre - half) / (1 + z * z / count)), min(1.0, (centre + half) / (1 + z * z / count))
 
 
+def bootstrap_interval(values: np.ndarray, *key: int | str) -> tuple[float, float]:
+    """The 95% confidence interval of the mean of `values` `[N]`: percentiles of the means of samples drawn from
+    them with replacement (Efron 1979), the draws seeded by `key`."""
+    generator = draws.generator(*key)
+    means = [values[generator.integers(0, len(values), len(values))].mean() for _ in range(_RESAMPLES)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
 def _template() -> Any:
     import jinja2
     from markupsafe import Markup, escape
@@ -158,22 +192,23 @@ def _template() -> Any:
     return environment.get_template("page.html.j2")
 
 
-def _headline(metrics: dict[str, Any]) -> dict[str, Any]:
-    low, high = wilson_interval(metrics["accuracy"], metrics["count"])
-    tiles = [(label, _shown(metrics.get(key), form)) for key, label, form in _METRICS[1:5] if key in metrics]
-    return {
-        "accuracy": metrics["accuracy"],
-        "count": metrics["count"],
-        "low": low,
-        "high": high,
-        "tiles": tiles,
-    }
+def _headline(metrics: dict[str, Any], shown: Predictions, seed: int) -> dict[str, Any]:
+    if shown.multi:
+        name, value, form = "F2", metrics["f2"], "{:.3f}"
+        low, high = bootstrap_interval(f2_by_image(shown.predicted, shown.actual), seed, "report", "bootstrap")
+    else:
+        name, value, form = "accuracy", metrics["accuracy"], "{:.1%}"
+        low, high = wilson_interval(value, metrics["count"])
+    known = (_MULTI_METRICS if shown.multi else _METRICS)[1:5]
+    tiles = [(label, _shown(metrics.get(key), form)) for key, label, form in known if key in metrics]
+    value, low, high = (form.format(number) for number in (value, low, high))
+    return {"name": name, "value": value, "count": metrics["count"], "low": low, "high": high, "tiles": tiles}
 
 
-def _variants(metrics: dict[str, Any]) -> dict[str, Any]:
+def _variants(metrics: dict[str, Any], known: list[tuple[str, str, str]]) -> dict[str, Any]:
     """The table of numbers: a line for each split and way of predicting, `None` where one is undefined."""
     given = {key for ways in metrics.values() for numbers in ways.values() for key in numbers}
-    columns = [metric for metric in _METRICS if metric[0] in given]
+    columns = [metric for metric in known if metric[0] in given]
     lines = []
     for split in ("valid", "test"):
         for way, label in _VARIANTS.items():
@@ -187,11 +222,12 @@ def _shown(value: float | None, form: str) -> str | None:
     return None if value is None else form.format(value)
 
 
-def _gains(ways: dict[str, Any]) -> list[str]:
-    """What fine-tuning and TTA changed on a split, in points of accuracy."""
+def _gains(ways: dict[str, Any], multi: bool) -> list[str]:
+    """What fine-tuning and TTA changed on a split, in points of accuracy, or in F2."""
+    key, scale, form = ("f2", 1, "{:+.3f}") if multi else ("accuracy", 100, "{:+.1f} points")
     steps = [("head", "plain", "the whole network over the head alone"), ("plain", "tta", "TTA")]
     return [
-        f"{what} {100 * (ways[after]['accuracy'] - ways[before]['accuracy']):+.1f} points"
+        f"{what} {form.format(scale * (ways[after][key] - ways[before][key]))}"
         for before, after, what in steps
         if before in ways
     ]
@@ -232,6 +268,63 @@ def _galleries(shown: Predictions, pixels: np.ndarray, count: int, seed: int) ->
         "classes_seen": len(order),
         "flawless": flawless,
     }
+
+
+def _multi_galleries(shown: Predictions, pixels: np.ndarray, count: int, seed: int) -> dict[str, Any]:
+    """The galleries of the labelled predictions `shown`, where an image can have several labels."""
+
+    def pictures(positions: np.ndarray) -> list[dict[str, Any]]:
+        return [_multi_picture(shown, pixels, int(i)) for i in positions]
+
+    right = (shown.actual == shown.predicted).all(1).astype(int)
+    correct = pictures(galleries.some_correct(np.ones_like(right), right, count, seed))
+    incorrect = pictures(galleries.some_incorrect(np.ones_like(right), right, count, seed))
+    uncertain = pictures(galleries.most_uncertain(shown.uncertainty, count))
+    room = (_PICTURE_BYTES - _bytes([*correct, *incorrect, *uncertain])) // 3
+    order = galleries.labels_by_mistakes(shown.actual, shown.predicted)
+
+    def by_label(had: bool, given: bool) -> dict[str, Any]:
+        groups, left, total = [], room, 0
+        for index, images, mistakes in order:
+            chosen = galleries.of_label(shown, index, had, given, count)
+            total += len(chosen) > 0
+            group = pictures(chosen) if left > 0 else []
+            left -= _bytes(group)
+            if group and left >= 0:
+                name = shown.classes[index]
+                groups.append({"name": name, "images": images, "mistakes": mistakes, "pictures": group})
+        return {"groups": groups, "total": total}
+
+    return {
+        "correct": correct,
+        "incorrect": incorrect,
+        "uncertain": uncertain,
+        "by_label": [
+            (
+                "Most right of each label",
+                "They have the label and get it, the surest first.",
+                by_label(True, True),
+            ),
+            ("Most missed of each label", "They have the label: its lowest probabilities.", by_label(True, False)),
+            (
+                "Most wrongly given of each label",
+                "They have not the label and get it: its highest probabilities.",
+                by_label(False, True),
+            ),
+        ],
+    }
+
+
+def _multi_picture(shown: Predictions, pixels: np.ndarray, i: int) -> dict[str, Any]:
+    """Image `i` with the labels that it has or gets, the most probable first."""
+    order = np.argsort(-shown.probabilities[i], kind="stable")
+    verdicts = {(1, 1): "right", (0, 1): "wrong", (1, 0): "missed"}
+    labels = [
+        (shown.classes[c], float(shown.probabilities[i, c]), verdict)
+        for c in order
+        if (verdict := verdicts.get((int(shown.actual[i, c]), int(shown.predicted[i, c]))))
+    ]
+    return {"uri": thumbnail(pixels[shown.row[i]]), "path": shown.path[i], "labels": labels}
 
 
 def _bytes(pictures: list[dict[str, Any]]) -> int:
@@ -285,21 +378,21 @@ def _confused_pairs(confusion: Table, most: int) -> list[dict[str, Any]]:
     ]
 
 
-def _weakest_first(per_class: Table) -> list[dict[str, Any]]:
-    """The per-class lines, the lowest F1 first and the undefined ones last."""
+def _weakest_first(per_class: Table, keys: list[str]) -> list[dict[str, Any]]:
+    """The per-class lines with the numbers of `keys`, the lowest of the last, F1, first and the undefined last."""
     lines = [
         {
             "name": line["class"],
             "support": int(line["support"]),
-            "numbers": [_float(line[key]) for key in ("precision", "recall", "f1")],
+            "numbers": [_float(line[key]) for key in keys],
         }
         for line in per_class
     ]
-    lines.sort(key=lambda line: float("inf") if line["numbers"][2] is None else line["numbers"][2])
+    lines.sort(key=lambda line: float("inf") if line["numbers"][-1] is None else line["numbers"][-1])
     return lines[:_MOST_LINES]
 
 
-def _charts(results: Results, split: str) -> dict[str, str]:
+def _charts(results: Results, split: str, multi: bool) -> dict[str, str]:
     """SVG by name; a stage that did not train has none."""
     charts = {}
     for name, curve, found in (
@@ -321,8 +414,8 @@ def _charts(results: Results, split: str) -> dict[str, str]:
         phases = [line["phase"] for line in epochs]
         losses = {"training": _column(epochs, "train_loss"), "validation": _column(epochs, "valid_loss")}
         charts["loss"] = figures.by_epoch("loss", "loss", losses, phases)
-        accuracy = {"validation": _column(epochs, "valid_accuracy")}
-        charts["accuracy"] = figures.by_epoch("accuracy", "validation accuracy", accuracy, phases)
+        score, name = {"validation": _column(epochs, "valid_score")}, "F2" if multi else "accuracy"
+        charts["score"] = figures.by_epoch("score", f"validation {name}", score, phases)
     bins = [line for line in results.reliability if line["split"] == split and int(line["count"])]
     if bins:
         columns = (_column(bins, name) for name in ("confidence", "accuracy", "count"))
@@ -332,15 +425,16 @@ def _charts(results: Results, split: str) -> dict[str, str]:
 
 def _data(results: Results) -> dict[str, Any]:
     """What was in the archive: counts by class and split, sizes, rejected files and duplicates."""
-    counts = Counter((line["label"], line["split"]) for line in results.split)
+    counts = Counter((label, line["split"]) for line in results.split for label in _labels(line))
+    images = Counter(line["split"] for line in results.split)
     splits = [name for name in ("train", "valid", "test", "") if any(split == name for _, split in counts)]
     labels = sorted({label for label, _ in counts}, key=lambda label: (not label, label))
     lines = [(label, [counts[label, split] for split in splits]) for label in labels]
     widths, heights = _column(results.images, "width"), _column(results.images, "height")
     return {
-        "train": sum(n for (_, split), n in counts.items() if split == "train"),
+        "train": images["train"],
         "splits": splits,
-        "totals": [sum(numbers[i] for _, numbers in lines) for i in range(len(splits))],
+        "totals": [images[split] for split in splits],
         "lines": lines[:_MOST_LINES],
         "labels": len(labels),
         "images": len(results.images),
@@ -354,6 +448,13 @@ def _data(results: Results) -> dict[str, Any]:
         "duplicates": results.duplicates[:50],
         "duplicate_count": len(results.duplicates),
     }
+
+
+def _labels(line: dict[str, str]) -> list[str]:
+    """Those of a line of split.csv: one, `` if it is unknown; or any number of labels."""
+    if "label" in line:
+        return [line["label"]]
+    return ["no label"] if line["labels"] == NO_LABELS else line["labels"].split(" ")
 
 
 def _column(table: Table, name: str) -> Sequence[float]:

@@ -10,9 +10,10 @@ from lightning_fabric import Fabric
 from unfreeze.data.table import SplitTable
 from unfreeze.model.network import Network
 from unfreeze.train.augment import AugmentParams, Images
-from unfreeze.train.loop import Learner, Step, build_optimizer, fit, predict, score, steps_per_epoch
+from unfreeze.train.loop import Learner, Step, build_optimizer, fit, loss_weight, predict, steps_per_epoch
 from unfreeze.train.lr_finder import LR_MAX, LR_MIN, FindLrParams, Point, chosen, find_lr, suggest
 from unfreeze.train.schedule import FinetuneParams, cycle_lengths, paces
+from unfreeze.train.score import Score, score
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ def snapshot_epochs(phases: list[Phase], snapshots: int) -> list[int]:
 class Finetuning:
     """Trains `network` in place while it is iterated over.
 
-    Each iteration is an epoch: its phase, its steps, and (loss, accuracy) of the validation rows by their plain
-    views at the size of the phase.
+    Each iteration is an epoch: its phase, its steps, and the score of the validation rows by their plain views at
+    the size of the phase.
 
     Attributes:
         lr: the highest rate of the unfrozen cycles, `auto` until the range test has found it.
@@ -82,10 +83,9 @@ class Finetuning:
         self.curve: list[Point] = []
         self.suggestions: dict[str, float | None] = {}
 
-    def __iter__(self) -> Iterator[tuple[Phase, list[Step], tuple[float, float]]]:
-        train, valid = self.table.rows["train"], self.table.rows["valid"]
-        batch_size = self.params.batch_size
-        per_epoch = steps_per_epoch(len(train), batch_size)
+    def __iter__(self) -> Iterator[tuple[Phase, list[Step], Score]]:
+        train = self.table.rows["train"]
+        per_epoch = steps_per_epoch(len(train), self.params.batch_size)
         for phase in self.phases:
             images = self.images.at(phase.size)
             self.network.bn_freeze = self.params.bn_freeze is True and not phase.frozen
@@ -99,8 +99,13 @@ class Finetuning:
             lengths = [epochs * per_epoch for epochs in phase.cycles]
             schedule = paces(self.params.schedule, lengths, self.params.momentum)
             for steps in fit(self._learner(images, phase.name), train, lr, schedule):
-                logits = predict(self.fabric, self.network, images.plain, valid, batch_size)
-                yield phase, steps, score(logits, self.targets[valid].cpu())
+                yield phase, steps, self.validate(images)
+
+    def validate(self, images: Images) -> Score:
+        """The score of the network as it is now."""
+        valid = self.table.rows["valid"]
+        logits = predict(self.fabric, self.network, images.plain, valid, self.params.batch_size)
+        return score(logits, self.targets[valid].cpu())
 
     def _learner(self, images: Images, purpose: str) -> Learner:
         """A learner with a new optimizer for what is unfrozen; `purpose` is what its draws are seeded for."""
@@ -113,4 +118,5 @@ class Finetuning:
             self.params,
             (self.seed, purpose),
             self.params.mixup,
+            loss_weight(self.targets, self.table.rows["train"], self.params),
         )

@@ -12,7 +12,16 @@ from torch import Tensor, nn
 from unfreeze import draws
 from unfreeze.data.store import open_array
 from unfreeze.model.head import HeadParams, build_head
-from unfreeze.train.loop import Learner, Step, build_optimizer, fit, predict, steps_per_epoch
+from unfreeze.train.loop import (
+    Learner,
+    Step,
+    build_optimizer,
+    fit,
+    loss_weight,
+    predict,
+    probabilities,
+    steps_per_epoch,
+)
 from unfreeze.train.schedule import StepParams, TrainHeadParams, cycle_lengths, paces
 
 
@@ -58,10 +67,11 @@ def head_learner(
     head: nn.Module,
     features: Features,
     targets: Tensor,
+    rows: np.ndarray,
     params: StepParams,
     key: tuple[int | str, ...],
 ) -> Learner:
-    """The learner of a head on cached features."""
+    """The learner of a head on cached features of `rows`, by whose targets the loss is balanced."""
     optimizer = build_optimizer([head], [1.0], params)
     return Learner(
         fabric,
@@ -71,6 +81,7 @@ def head_learner(
         targets,
         params,
         key,
+        weight=loss_weight(targets, rows, params),
     )
 
 
@@ -87,7 +98,7 @@ def fit_head(
     """Train `head` on `features` of `rows`; yields the steps of each epoch (see `loop.fit`)."""
     per_epoch = steps_per_epoch(len(rows), params.batch_size)
     lengths = cycle_lengths(per_epoch, params.cycles, params.cycle_len, params.cycle_mult)
-    learner = head_learner(fabric, head, features, targets, params, key)
+    learner = head_learner(fabric, head, features, targets, rows, params, key)
     return fit(learner, rows, lr, paces(params.schedule, lengths, params.momentum))
 
 
@@ -104,15 +115,15 @@ def cross_validate(
 ) -> np.ndarray:
     """Probabilities of every row by a head that was trained on the other folds: float64 `[N, classes]`, NaN where
     `folds` is -1."""
-    probabilities = np.full((features.count, classes), np.nan)
+    found = np.full((features.count, classes), np.nan)
     for fold in range(folds.max() + 1):
         model = build_head(features.width, classes, head, seed).to(fabric.device)
         others, held_out = np.flatnonzero((folds >= 0) & (folds != fold)), np.flatnonzero(folds == fold)
         for _ in fit_head(fabric, model, features, targets, others, params, lr, (seed, f"fold {fold}")):
             pass
         logits = predict_head(fabric, model, features, held_out)
-        probabilities[held_out] = logits.double().softmax(1).numpy()
-    return probabilities
+        found[held_out] = probabilities(logits, targets.is_floating_point())
+    return found
 
 
 def predict_head(fabric: Fabric, head: nn.Module, features: Features, rows: np.ndarray) -> Tensor:

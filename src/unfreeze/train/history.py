@@ -15,8 +15,9 @@ from unfreeze.train.loop import Epoch, Step
 class History:
     """A context that keeps `steps.csv`, `epochs.csv` and DVCLive's `live/` in `folder` up to date by epoch."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, metric: str) -> None:
+        """`metric` is what the score of an epoch is: accuracy or f2."""
+        self.folder, self.metric = folder, metric
         self.steps: list[Step] = []
         self.epochs: list[Epoch] = []
         self.best: Epoch | None = None
@@ -37,19 +38,19 @@ class History:
         steps: list[Step],
         phase: str,
         valid_loss: float,
-        valid_accuracy: float,
+        valid_score: float,
         may_be_best: bool = True,
     ) -> Epoch:
         """Add an epoch to the history. Steps and epochs are counted on from the phase before."""
         step, number = len(self.steps), len(self.epochs)
         self.steps += [Step(step + i, number, s.lr, s.loss) for i, s in enumerate(steps)]
         train_loss = sum(s.loss for s in steps) / len(steps)
-        epoch = Epoch(number, phase, train_loss, valid_loss, valid_accuracy)
+        epoch = Epoch(number, phase, train_loss, valid_loss, valid_score)
         self.epochs.append(epoch)
         self._write()
         self.live.log_metric("train/loss", train_loss)
         self.live.log_metric("valid/loss", valid_loss)
-        self.live.log_metric("valid/accuracy", valid_accuracy)
+        self.live.log_metric(f"valid/{self.metric}", valid_score)
         self.live.next_step()
         if may_be_best and (self.best is None or epoch.rank > self.best.rank):
             self.best = epoch
@@ -60,14 +61,14 @@ class History:
         if not self.epochs or self.best is None:
             return {"epochs": 0}
         last = self.epochs[-1]
-        valid = {"loss": last.valid_loss, "accuracy": last.valid_accuracy}
+        valid = {"loss": last.valid_loss, self.metric: last.valid_score}
         return {"epochs": len(self.epochs), "best_epoch": self.best.epoch, "valid": valid}
 
     def __str__(self) -> str:
         if not self.epochs or self.best is None:
             return "no cycles: everything stays as it is"
-        last, best = self.epochs[-1].valid_accuracy, self.best.valid_accuracy
-        return f"{len(self.epochs)} epochs, validation accuracy {last:.4f}, at best {best:.4f}"
+        last, best = self.epochs[-1].valid_score, self.best.valid_score
+        return f"{len(self.epochs)} epochs, validation {self.metric} {last:.4f}, at best {best:.4f}"
 
     def _write(self) -> None:
         for name, kind, rows in (("steps.csv", Step, self.steps), ("epochs.csv", Epoch, self.epochs)):

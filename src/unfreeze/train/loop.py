@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from unfreeze import draws
 from unfreeze.console import UserError, progress
 from unfreeze.train.schedule import Pace, StepParams
+
+MAX_WEIGHT = 100.0
+"""Bound of the weights of labels in the loss."""
 
 Inputs = Callable[[np.ndarray, int], Tensor]
 """(rows, epoch) -> what the module takes for these rows, on the device."""
@@ -32,18 +35,19 @@ class Step:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch: the mean loss of its steps, and loss and accuracy on the validation rows afterwards."""
+    """One epoch: the mean loss of its steps, and loss and score on the validation rows afterwards."""
 
     epoch: int
     phase: str
     train_loss: float
     valid_loss: float
-    valid_accuracy: float
+    valid_score: float
+    """Accuracy, or F2 of several labels (see `score.Score`)."""
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Of two epochs the one of higher rank validates better: by accuracy, then by loss."""
-        return self.valid_accuracy, -self.valid_loss
+        """Of two epochs the one of higher rank validates better: by score, then by loss."""
+        return self.valid_score, -self.valid_loss
 
 
 def batches(rows: np.ndarray, batch_size: int, *key: int | str) -> list[np.ndarray]:
@@ -95,21 +99,63 @@ def train_step(
     params: StepParams,
     inputs: Tensor,
     targets: Tensor,
+    multi: bool = False,
+    weight: Tensor | None = None,
 ) -> float:
-    """One step of cross-entropy; returns the loss before it.
-
-    Args:
-        targets: int64 `[B]`, or probabilities `[B, C]` of mixed images.
-    """
+    """One step; returns the loss before it. For `targets`, `multi` and `weight` see `loss_of`."""
     with fabric.autocast():
         logits = model(inputs)
-    loss = cross_entropy(logits.float(), targets, label_smoothing=params.label_smoothing)
+    loss = loss_of(logits, targets, params.label_smoothing, multi, weight)
     optimizer.zero_grad()
     fabric.backward(loss)
     if params.clip_norm:
         nn.utils.clip_grad_norm_(model.parameters(), params.clip_norm)
     optimizer.step()
     return loss.item()
+
+
+def loss_of(
+    logits: Tensor, targets: Tensor, smoothing: float, multi: bool = False, weight: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy; with `multi` the mean over labels of binary cross-entropy.
+
+    Args:
+        targets: int64 `[B]`, or probabilities `[B, C]`: of mixed or weighted images, and always with `multi`.
+        smoothing: share of the target spread over all classes; with `multi` over yes and no of each label.
+        weight: see `loss_weight`.
+    """
+    if multi:
+        soft = targets * (1 - smoothing) + smoothing / 2
+        return binary_cross_entropy_with_logits(logits.float(), soft, pos_weight=weight)
+    return cross_entropy(logits.float(), targets, weight, label_smoothing=smoothing)
+
+
+def loss_weight(targets: Tensor, rows: np.ndarray, params: StepParams) -> Tensor | None:
+    """What `balance: loss` weighs the loss of the training images `rows` with, float32 `[C]`; else None.
+
+    One class an image: the weight of a class is inversely proportional to its number of images, and the mean over
+    all images is 1. Several labels: the loss of a label that an image has weighs as many times that of one that it
+    has not as there are images without it for each with it, but at most 100 times, or 1/100: more would let one
+    image decide a step.
+
+    Args:
+        targets: of all rows, as a `Learner` has them.
+    """
+    if params.balance != "loss":
+        return None
+    trained = targets[torch.from_numpy(rows)]
+    if targets.is_floating_point():
+        having = trained.sum(0)
+        return ((len(rows) - having) / having.clamp(min=1)).clamp(1 / MAX_WEIGHT, MAX_WEIGHT)
+    counts = torch.bincount(trained, minlength=int(targets.max()) + 1)
+    return len(rows) / (torch.count_nonzero(counts) * counts.clamp(min=1))
+
+
+def balanced(rows: np.ndarray, targets: np.ndarray, *key: int | str) -> np.ndarray:
+    """As many of `rows` drawn for `key` with replacement so that every class of `targets` int64 `[len(rows)]` is
+    equally frequent on average."""
+    _, which, counts = np.unique(targets, return_inverse=True, return_counts=True)
+    return draws.generator(*key).choice(rows, len(rows), p=1 / (len(counts) * counts[which]))
 
 
 def mix(inputs: Tensor, targets: Tensor, alpha: float, *key: int | str) -> tuple[Tensor, Tensor]:
@@ -136,15 +182,20 @@ class Learner:
     optimizer: torch.optim.Optimizer
     inputs: Inputs
     targets: Tensor
-    """int64 `[N]`, class of every row, on the device."""
+    """Class of every row, int64 `[N]`; or float32 `[N, C]`, 1 for each label it has; on the device."""
     params: StepParams
     key: tuple[int | str, ...]
     """Seeds the order of the rows and the dropout, together with epoch and step."""
     mixup: float = 0.0
     """Alpha, 0 for none."""
+    weight: Tensor | None = None
+    """See `loss_weight`."""
 
     def batches(self, rows: np.ndarray, epoch: int) -> list[np.ndarray]:
-        """`rows` in the order of this epoch, in batches."""
+        """`rows` in the order of this epoch, in batches; with `balance: sample` some of them, as drawn for it."""
+        if self.params.balance == "sample":
+            classes = self.targets[torch.from_numpy(rows)].cpu().numpy()
+            rows = balanced(rows, classes, *self.key, "balance", epoch)
         return batches(rows, self.params.batch_size, *self.key, "order", epoch)
 
     def step(self, number: int, batch: np.ndarray, epoch: int, lr: float, momentum: float) -> float:
@@ -152,11 +203,16 @@ class Learner:
         set_pace(self.optimizer, lr, momentum)
         seed_step(*self.key, "step", number)
         self.model.train()
-        x, y = self.inputs(batch, epoch), self.targets[torch.from_numpy(batch)]
-        if self.mixup:
+        # A row that is drawn again in an epoch gets another view there.
+        view = number if self.params.balance == "sample" else epoch
+        x, y = self.inputs(batch, view), self.targets[torch.from_numpy(batch)]
+        multi = y.is_floating_point()
+        if not multi and (self.mixup or self.weight is not None):
+            # Weighted like this the loss is a mean over images, whatever the classes of the other ones.
             y = one_hot(y, int(self.targets.max()) + 1).float()
+        if self.mixup:
             x, y = mix(x, y, self.mixup, *self.key, "mixup", number)
-        return train_step(self.fabric, self.model, self.optimizer, self.params, x, y)
+        return train_step(self.fabric, self.model, self.optimizer, self.params, x, y, multi, self.weight)
 
 
 def fit(learner: Learner, rows: np.ndarray, lr: float, schedule: Sequence[Pace]) -> Iterator[list[Step]]:
@@ -202,7 +258,7 @@ def predict(
     return torch.cat(logits)
 
 
-def score(logits: Tensor, targets: Tensor) -> tuple[float, float]:
-    """Cross-entropy and accuracy of `logits` `[N, C]` for `targets` `[N]`."""
-    accuracy = (logits.argmax(1) == targets).double().mean()
-    return cross_entropy(logits.double(), targets).item(), accuracy.item()
+def probabilities(logits: Tensor, multi: bool) -> np.ndarray:
+    """Of `logits` `[N, C]`: float64 `[N, C]`, which sum to 1 over the classes; with `multi` each for itself."""
+    logits = logits.double()
+    return (logits.sigmoid() if multi else logits.softmax(1)).numpy()

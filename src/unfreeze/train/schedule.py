@@ -94,9 +94,13 @@ class StepParams(Section):
     weight_decay: Annotated[Number, Field(ge=0)]
     """On weights only: normalisation layers and biases have none. SGD adds it to the gradient, AdamW does not."""
     label_smoothing: Annotated[Number, Field(ge=0, lt=1)]
-    """Share of the target spread over all classes (Szegedy et al. 2016); 0: none."""
+    """Share of the target spread over all classes (Szegedy et al. 2016), or with several labels an image over yes
+    and no of each; 0: none."""
     clip_norm: Annotated[Number, Field(ge=0)]
     """Largest norm of all gradients together; 0: they are not clipped."""
+    balance: Literal["none", "loss", "sample"]
+    """Against classes of unequal size, in training alone. loss: rare ones weigh more. sample: each epoch draws as
+    many images as there are, with replacement, so that all classes are equally frequent (one class an image)."""
 
 
 class TrainHeadParams(StepParams):
@@ -111,7 +115,7 @@ class TrainHeadParams(StepParams):
     """Each cycle is this many times as long as the one before."""
 
     def check_with(self, params: SimpleNamespace) -> None:
-        _check("train_head", self)
+        _check("train_head", self, params)
 
 
 class FinetuneParams(StepParams):
@@ -143,7 +147,7 @@ class FinetuneParams(StepParams):
     """Alpha of the beta distribution that pairs of images are mixed by (Zhang et al. 2018); 0: none."""
 
     def check_with(self, params: SimpleNamespace) -> None:
-        _check("finetune", self)
+        _check("finetune", self, params)
         if 0 < self.find_lr < 20:
             raise ValueError(f"finetune.find_lr = {self.find_lr}: a range test takes 20 steps or more; 0: none")
         if self.lr == "auto" and not self.find_lr:
@@ -170,7 +174,12 @@ class FinetuneParams(StepParams):
             raise ValueError("finetune.bn_freeze = True has no effect with finetune.cycles = 0: nothing unfreezes")
 
 
-def _check(name: str, params: TrainHeadParams | FinetuneParams) -> None:
+def _check(name: str, params: TrainHeadParams | FinetuneParams, others: SimpleNamespace) -> None:
+    if params.balance == "sample" and others.split.kind == "multi":
+        raise ValueError(
+            f"{name}.balance = sample: with several labels an image no draw makes all labels equally frequent; "
+            "set loss or none"
+        )
     if params.cycles < 2 and params.cycle_mult > 1:
         raise ValueError(
             f"{name}.cycle_mult = {params.cycle_mult} has no effect with {name}.cycles = {params.cycles}: "
