@@ -97,7 +97,10 @@ WRONG = [
         {"finetune__lr": "auto", "finetune__find_lr": 50, "precompute__skip": True},
         r"finetune\.lr = auto: the frozen cycles take their rate from train-head",
     ),
+    ({"submission__sample": "sample.xlsx"}, r"submission\.sample = 'sample\.xlsx': must be `none`, or .* \.csv"),
+    ({"submission__format": "text"}, r"submission\.format = 'text': should be 'auto', 'labels'"),
     # options without effect
+    ({"submission__positive": "dog"}, r"submission\.positive = dog has no effect with submission\.sample = none"),
     ({"precompute__skip": True, "precompute__views": 4}, r"precompute\.views = 4 has no effect with .*skip"),
     (
         {"precompute__set": "none", "precompute__views": 4},
