@@ -1,4 +1,4 @@
-"""Metrics and predictions, plain and with test-time augmentation: results/evaluate/."""
+"""Metrics, predictions and a submission, plain and with test-time augmentation: results/evaluate/."""
 
 import numpy as np
 
@@ -6,7 +6,9 @@ from unfreeze import paths
 from unfreeze.console import run
 from unfreeze.data.store import open_array
 from unfreeze.data.table import read_split
+from unfreeze.evaluate.submission import SubmissionParams, plan_submission, write_submission
 from unfreeze.evaluate.tta import TtaParams, predict_views
+from unfreeze.files import read_csv
 from unfreeze.params import Seed, load
 from unfreeze.runtime import RuntimeParams, start
 from unfreeze.train.augment import AugmentParams, Images
@@ -15,7 +17,14 @@ BATCH = 32
 
 
 def main() -> str:
-    params = load("tta-evaluate", seed=Seed, augment=AugmentParams, tta=TtaParams, runtime=RuntimeParams)
+    params = load(
+        "tta-evaluate",
+        seed=Seed,
+        augment=AugmentParams,
+        tta=TtaParams,
+        submission=SubmissionParams,
+        runtime=RuntimeParams,
+    )
     fabric = start(params.runtime)
     import torch
 
@@ -27,6 +36,7 @@ def main() -> str:
     pixels = open_array(paths.PIXELS)
     table = read_split(paths.SPLIT_CSV, len(pixels))
     rows = np.concatenate([table.rows["valid"], table.rows["test"]])
+    plan = plan_submission(params.submission, table, paths.EXTRACTED_CSV, paths.EXTRACTED_TAR)
     views = (params.tta.views, params.augment, params.seed, BATCH, table.multi)
     predictions = []
     for path in [*sorted(paths.SNAPSHOTS.glob("*.safetensors")), paths.MODEL]:
@@ -44,9 +54,11 @@ def main() -> str:
         methods = {"head": probabilities(logits, table.multi), **methods}
 
     metrics = write_results(paths.EVALUATE, table, rows, methods, params.tta.thresholds)
+    predicted = [row["predicted"] for row in read_csv(paths.EVALUATE / "predictions.csv")]
+    submitted = write_submission(paths.EVALUATE / "submission.csv", plan, rows, tta, predicted)
     part = "test" if "test" in metrics else "valid"
     numbers = ", ".join(f"{name} {m[table.headline]:.4f}" for name, m in metrics[part].items())
-    return f"{part} {table.headline} of {metrics[part]['tta']['count']:,} images: {numbers}"
+    return f"{part} {table.headline} of {metrics[part]['tta']['count']:,} images: {numbers}; {submitted}"
 
 
 if __name__ == "__main__":

@@ -101,7 +101,10 @@ WRONG = [
     ({"runtime__precision": "bf16"}, r"runtime\.precision = bf16: with runtime\.strict = true it must be '32'"),
     ({"runtime__threads": "auto"}, r"runtime\.threads = auto: with runtime\.strict = true it must be a number"),
     ({"runtime__checkpoint_minutes": 0}, r"runtime\.checkpoint_minutes = 0: should be greater than 0"),
+    ({"submission__sample": "sample.xlsx"}, r"submission\.sample = 'sample\.xlsx': must be `none`, or .* \.csv"),
+    ({"submission__format": "text"}, r"submission\.format = 'text': should be 'auto', 'labels'"),
     # options without effect
+    ({"submission__positive": "dog"}, r"submission\.positive = dog has no effect with submission\.sample = none"),
     ({"precompute__skip": True, "precompute__views": 4}, r"precompute\.views = 4 has no effect with .*skip"),
     (
         {"precompute__set": "none", "precompute__views": 4},

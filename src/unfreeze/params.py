@@ -30,6 +30,7 @@ SECTIONS = {
     "train_head": "unfreeze.train.schedule:TrainHeadParams",
     "finetune": "unfreeze.train.schedule:FinetuneParams",
     "tta": "unfreeze.evaluate.tta:TtaParams",
+    "submission": "unfreeze.evaluate.submission:SubmissionParams",
     "report": "unfreeze.report.galleries:ReportParams",
     "runtime": "unfreeze.runtime:AllRuntimeParams",
 }

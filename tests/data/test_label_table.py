@@ -13,10 +13,11 @@ import pytest
 
 from unfreeze.console import UserError
 from unfreeze.data.archive import extract
-from unfreeze.data.label_table import MAX_BYTES, from_table, read_table
+from unfreeze.data.label_table import from_table, read_table
 from unfreeze.data.labels import Label
 from unfreeze.data.split import SplitParams, check_classes, make_splits
 from unfreeze.data.table import read_split, write_split
+from unfreeze.data.table_file import MAX_BYTES
 from unfreeze.files import read_csv
 
 
@@ -72,9 +73,9 @@ def test_a_whole_path_goes_before_an_end_and_two_ends_are_ambiguous(tmp_path):
 
 def test_an_absent_file_is_an_error_that_names_those_that_are_there(tmp_path):
     files = {"a/train.csv": "id,label\n1,a\n", "b.json": "[]", "c.png": "x"}
-    with pytest.raises(UserError, match=r"holds no such file; of label files there are: a/train\.csv, b\.json$"):
+    with pytest.raises(UserError, match=r"holds no such file; of tables there are: a/train\.csv, b\.json$"):
         read(tmp_path, files, wanted="labels.csv")
-    with pytest.raises(UserError, match="of label files there is none"):
+    with pytest.raises(UserError, match="of tables there is none"):
         read(tmp_path, {"c.png": "x"}, wanted="labels.csv")
 
 
@@ -147,7 +148,7 @@ def test_a_file_that_is_too_big_or_not_what_was_extracted_is_refused(tmp_path):
     tar = tmp_path / "x.tar"
     tar.write_bytes(b"id,label\n1,a\n")
     row = {"path": "labels.csv", "offset": "0", "size": str(MAX_BYTES + 1), "sha256": "0"}
-    with pytest.raises(UserError, match="a label file may have 268,435,456"):
+    with pytest.raises(UserError, match="such a file may have 268,435,456"):
         read_table("labels.csv", [row], tar)
     for changes in ({"size": "13"}, {"size": "20"}):
         with pytest.raises(UserError, match=r"labels\.csv in .* is not what was extracted"):

@@ -5,10 +5,8 @@ checked, and what does not fit is an error that names the line.
 """
 
 import csv
-import hashlib
 import io
 import json
-import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +16,9 @@ from typing import Any
 
 from unfreeze.console import UserError
 from unfreeze.data.labels import Label, few, given_split, shared_depth
-from unfreeze.data.split import TABLE_SUFFIXES, SplitParams
+from unfreeze.data.split import SplitParams
 from unfreeze.data.table import NO_LABELS
-
-MAX_BYTES = 1 << 28
-"""A table is held in memory; one with arrays in it (a JSON of radar bands) has 200 MB."""
+from unfreeze.data.table_file import normal, read_file
 
 ID_NAMES = (
     *("id", "image", "image_name", "image_id", "img", "file", "filename", "file_name", "fname"),
@@ -81,15 +77,7 @@ def read_table(name: str, index: Sequence[Mapping[str, str]], tar: Path) -> Tabl
     Raises:
         UserError: no or several such files, a file that is too big, not what was extracted, or no table.
     """
-    member = _find(name, index)
-    path, size = member["path"], int(member["size"])
-    if size > MAX_BYTES:
-        raise UserError(f"split.labels: {path} has {size:,} bytes; a label file may have {MAX_BYTES:,}")
-    with tar.open("rb") as file:
-        file.seek(int(member["offset"]))
-        data = file.read(size)
-    if len(data) != size or hashlib.sha256(data).hexdigest() != member["sha256"]:
-        raise UserError(f"{path} in {tar} is not what was extracted; delete {tar} and run dvc repro")
+    path, data = read_file("split.labels", name, index, tar)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -123,7 +111,7 @@ def from_table(
             folders or none to train on.
     """
     id_column, label_columns = _columns(table, params)
-    ids = [_normal(text) for text in table.texts(id_column)]
+    ids = [normal(text) for text in table.texts(id_column)]
     if "" in ids:
         raise UserError(f"{table.name}, {table.places[ids.index('')]}: {id_column} is empty")
     labels = _multi(table, label_columns) if params.kind == "multi" else _single(table, label_columns)
@@ -139,7 +127,7 @@ def from_table(
             f"{images[0] if images else ''!r}. An id is a path, a file name or a name without suffix; "
             "split.id_column names another column"
         )
-    if id_column.lower() not in ID_NAMES and (named := _match(endings, _normal(id_column))):
+    if id_column.lower() not in ID_NAMES and (named := _match(endings, normal(id_column))):
         raise UserError(
             f"{table.name}: line 1 names the image {images[named[0]]}; add a line of headings above it"
         )
@@ -153,17 +141,6 @@ def from_table(
             unmatched.append((path, f"{'empty label' if i in matched else 'no label'}: predicted only"))
     _check_given(images, found)
     return found, sorted(unmatched)
-
-
-def _find(name: str, index: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
-    tables = {row["path"]: row for row in index if row["path"].lower().endswith(TABLE_SUFFIXES)}
-    fitting = [path for path in tables if path == name] or [path for path in tables if path.endswith(f"/{name}")]
-    if not fitting:
-        there = f"there are: {few(tables)}" if tables else "there is none"
-        raise UserError(f"split.labels = {name}: the archive holds no such file; of label files {there}")
-    if len(fitting) > 1:
-        raise UserError(f"split.labels = {name} could be {few(fitting)}; write one of these paths")
-    return tables[fitting[0]]
 
 
 def _parse_csv(name: str, text: str) -> Table:
@@ -375,7 +352,7 @@ def _endings(paths: Sequence[str]) -> list[dict[str, list[int]]]:
     depth = shared_depth(paths)
     whole, ends, bare = defaultdict(list), defaultdict(list), defaultdict(list)
     for i, path in enumerate(paths):
-        parts = _normal(path).split("/")
+        parts = normal(path).split("/")
         stem = parts[-1].rpartition(".")[0] or parts[-1]
         for start in range(len(parts)):
             end = "/".join(parts[start:])
@@ -388,11 +365,6 @@ def _endings(paths: Sequence[str]) -> list[dict[str, list[int]]]:
 
 def _match(endings: Sequence[Mapping[str, list[int]]], name: str) -> list[int]:
     return next((by_name[name] for by_name in endings if name in by_name), [])
-
-
-def _normal(path: str) -> str:
-    """A path as it is compared: composed Unicode (macOS decomposes) and forward slashes."""
-    return unicodedata.normalize("NFC", path).replace("\\", "/").removeprefix("./")
 
 
 def _check_given(images: Sequence[str], labels: Sequence[Label]) -> None:

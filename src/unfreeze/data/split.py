@@ -13,9 +13,8 @@ from unfreeze import draws
 from unfreeze.console import UserError
 from unfreeze.data.labels import Label, few
 from unfreeze.data.stratify import deal
+from unfreeze.data.table_file import TABLE_SUFFIXES
 from unfreeze.params import Number, Section, Seed
-
-TABLE_SUFFIXES = (".csv", ".tsv", ".json")
 
 
 def _source_of_labels(value: str) -> str:
