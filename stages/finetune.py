@@ -9,7 +9,7 @@ from unfreeze.data.store import open_array
 from unfreeze.data.table import read_split
 from unfreeze.model.backbone import ModelParams
 from unfreeze.params import Seed, load
-from unfreeze.runtime import RuntimeParams, start
+from unfreeze.runtime import RuntimeParams, environment, start
 from unfreeze.train.augment import AugmentParams
 from unfreeze.train.schedule import FinetuneParams
 
@@ -56,6 +56,7 @@ def main() -> str:
         save_network(paths.BEST_MODEL, network, card)
     save_network(paths.MODEL, network, card)
     write_curve(paths.FINETUNE / "lr_curve.csv", training.curve)
+    files.write_json(paths.ENVIRONMENT, environment(params.runtime, fabric))  # no out: it differs by machine
     found = {"lr": training.lr, **training.suggestions, **history.summary()}
     files.write_json(paths.FINETUNE / "metrics.json", found)
     return str(history)

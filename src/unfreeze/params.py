@@ -32,6 +32,7 @@ SECTIONS = {
     "tta": "unfreeze.evaluate.tta:TtaParams",
     "submission": "unfreeze.evaluate.submission:SubmissionParams",
     "report": "unfreeze.report.galleries:ReportParams",
+    "verify": "unfreeze.verify:VerifyParams",
     "runtime": "unfreeze.runtime:AllRuntimeParams",
 }
 

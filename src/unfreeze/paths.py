@@ -19,6 +19,7 @@ UNMATCHED_CSV = Path("data/unmatched.csv")
 FEATURES = Path("data/features")
 
 CHECKPOINTS = Path(".checkpoints")
+ENVIRONMENT = Path("results/environment.json")
 
 FIND_LR = Path("results/find_lr")
 TRAIN_HEAD = Path("results/train_head")
