@@ -23,7 +23,7 @@ def main() -> str:
     from unfreeze.model.network import load_head, load_network
     from unfreeze.train.head import predict_head, read_features
 
-    pixels = open_array(paths.PIXELS)
+    pixels, numbers = open_array(paths.PIXELS), open_array(paths.NUMBERS)
     table = read_split(paths.SPLIT_CSV, len(pixels))
     rows = np.concatenate([table.rows["valid"], table.rows["test"]])
     views = (params.tta.views, params.augment, params.seed, BATCH)
@@ -31,12 +31,12 @@ def main() -> str:
     for path in [*sorted(paths.SNAPSHOTS.glob("*.safetensors")), paths.MODEL]:
         network, card = load_network(path)
         network.to(fabric.device, memory_format=torch.channels_last)
-        images = Images(pixels, card.size, fabric.device)
+        images = Images(pixels, card.size, fabric.device, numbers=numbers)
         predictions.append(predict_views(fabric, network, images, rows, *views))
     plain, tta = predictions[-1][0], np.mean([mean for _, mean in predictions], axis=0)
 
     methods = {"plain": plain, "tta": tta}
-    features = read_features(paths.FEATURES, fabric.device)
+    features = read_features(paths.FEATURES, paths.NUMBERS, fabric.device)
     if features.count:
         head = load_head(paths.HEAD)[0].to(fabric.device)
         methods = {"head": predict_head(fabric, head, features, rows).double().softmax(1).numpy(), **methods}

@@ -67,7 +67,7 @@ WRONG = [
     ({"split__folds": 1}, r"split\.folds = 1"),
     (
         {"split__labels": "labels.xlsx"},
-        r"split\.labels = 'labels\.xlsx': must be `folders`, or the name of a \.csv",
+        r"split\.labels = 'labels\.xlsx': must be `folders`, `records`, or the name of a \.csv",
     ),
     ({"split__kind": "multi"}, r"split\.kind = multi: a folder gives one class an image"),
     ({"split__id_column": "id"}, r"split\.id_column = id has no effect with split\.labels = folders; set auto"),

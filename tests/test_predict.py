@@ -125,7 +125,9 @@ def test_a_new_process_gives_the_plain_probabilities_again(model, photos):
 def test_an_image_of_the_pipeline_gets_its_probabilities_again(model, classifier, photos, tmp_path, fabric):
     extract(photos, tmp_path / "x.tar", tmp_path / "x.csv", 10**9)
     files = [tmp_path / name for name in ("x.tar", "x.csv", "pixels.npy", "images.csv", "rejected.csv")]
-    decode_tar(*files[:2], DecodeParams(size=STORED, fit="crop", max_rejected=0.5), *files[2:], workers=1)
+    decode_tar(
+        *files[:2], DecodeParams(size=STORED, fit="crop", channels="rgb", max_rejected=0.5), *files[2:], workers=1
+    )
     pixels = open_array(tmp_path / "pixels.npy")
     network, card = load_network(model)
     images = Images(pixels, card.size, fabric.device)

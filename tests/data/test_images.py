@@ -277,7 +277,7 @@ def pack(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def decode(folder: Path, workers=1, size=16, fit="crop", max_rejected=1.0) -> Summary:
-    params = DecodeParams(size=size, fit=fit, max_rejected=max_rejected)
+    params = DecodeParams(size=size, fit=fit, channels="rgb", max_rejected=max_rejected)
     tar, index = folder / "extracted.tar", folder / "extracted.csv"
     out = folder / "out"
     pixels, accepted, rejected = out / "pixels.npy", out / "images.csv", out / "rejected.csv"
@@ -430,7 +430,7 @@ def test_only_a_few_chunks_are_under_way(tmp_path):
 )
 def test_params_are_checked(change):
     with pytest.raises(ValidationError):
-        DecodeParams(**({"size": 32, "fit": "crop", "max_rejected": 0.1} | change))
+        DecodeParams(**({"size": 32, "fit": "crop", "channels": "rgb", "max_rejected": 0.1} | change))
 
 
 def test_the_module_is_light():

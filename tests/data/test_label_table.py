@@ -27,6 +27,7 @@ def params(**changes):
         "id_column": "auto",
         "label_column": "auto",
         "group": "none",
+        "numbers": [],
     }
     return SplitParams(**(plain | {"seed": 1, "train": "all", "valid": 0.2, "test": 0.2, "folds": 0} | changes))
 
@@ -271,7 +272,9 @@ def test_an_id_that_fits_several_images_is_an_error(tmp_path):
 def test_repeated_ids_must_agree(tmp_path):
     images = ["1.png", "2.png"]
     assert labels(tmp_path, "id,label\n1,a\n2,b\n1,a\n1.png,a\n", images)[0] == ["a", "b"]
-    with pytest.raises(UserError, match=r"1 repeated ids with another label or group: 1 \(line 2 and line 4\)"):
+    with pytest.raises(
+        UserError, match=r"1 repeated ids with another label, group or number: 1 \(line 2 and line 4\)"
+    ):
         labels(tmp_path, "id,label\n1,a\n2,b\n1,b\n", images)
     with pytest.raises(UserError, match=r"1 images have several different labels: 1\.png \(line 2 and line 4\)"):
         labels(tmp_path, "id,label\n1,a\n2,b\n1.png,b\n", images)
