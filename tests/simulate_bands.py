@@ -1,14 +1,14 @@
 """SIMULATED radar records in the form of the iceberg task's archives: no measurement of anything real.
 
-`python tests/simulate_bands.py FOLDER` writes FOLDER/train.json.7z and FOLDER/test.json.7z, which hold
-data/processed/train.json, 1,604 labelled records, 133 of them with the angle "na", and data/processed/test.json, 400
-records without a label. The same records each time.
+`python tests/simulate_bands.py FOLDER` writes FOLDER/train.json.7z and FOLDER/test.json.7z. They hold
+data/processed/train.json, 1,604 labelled records, 133 of them with the angle "na", and data/processed/test.json,
+200 records without a label. The same records each time.
 
-What is modelled, each in decibels: sea clutter that falls with the incidence angle and differs from scene to scene;
-speckle of four looks (intensity times a gamma variable) in both polarisations; one object near the centre, a ship
-(elongated, the co-polarised band far above the cross-polarised one) or an iceberg (rounder, bands closer), whose
-sizes, strengths and ratios overlap. A scene gives one to eight records, which share their angle, their label and
-what is particular to the scene: a random split sees the scenes of its validation records in training.
+What is modelled, each in decibels: sea clutter that falls with the incidence angle and differs from scene to
+scene; speckle of four looks (intensity times a gamma variable) in both polarisations; one object near the centre,
+a ship (elongated, the co-polarised band far above the cross-polarised one) or an iceberg (rounder, bands closer),
+whose sizes, strengths and ratios overlap. A scene gives one to eight records, which share their angle, their label
+and what is particular to the scene: a random split sees the scenes of its validation records in training.
 """
 
 import json
@@ -21,7 +21,7 @@ import numpy as np
 
 SIDE = 75
 LOOKS = 4
-TRAIN, NA, TEST = 1604, 133, 400
+TRAIN, NA, TEST = 1604, 133, 200
 
 
 def scene(rng: np.random.Generator) -> dict[str, float]:
@@ -32,7 +32,7 @@ def scene(rng: np.random.Generator) -> dict[str, float]:
         "angle": round(min(max(rng.normal(39.0 + 0.5 * iceberg, 3.5), 24.75), 45.95), 4),
         "wind": rng.normal(0, 2.5),
         "strength": rng.normal(0, 2.0),
-        "ratio": rng.normal(0, 1.6),
+        "ratio": rng.normal(0, 1.3),
     }
 
 
@@ -43,7 +43,7 @@ def bands(rng: np.random.Generator, of: dict[str, float]) -> np.ndarray:
     elongation = np.exp(rng.normal(0.45 if of["iceberg"] else 0.85, 0.3))
     area = np.exp(rng.normal(2.35 if of["iceberg"] else 2.2, 0.45))
     peak = rng.normal(-6.5 if of["iceberg"] else -3.5, 3.0) + of["strength"]
-    ratio = rng.normal(9.0 if of["iceberg"] else 11.5, 1.6) + of["ratio"] - 0.35 * steep
+    ratio = rng.normal(8.0 if of["iceberg"] else 12.0, 1.3) + of["ratio"] - 0.35 * steep
 
     y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
     x, y = x - rng.normal(0, 2.5), y - rng.normal(0, 2.5)
