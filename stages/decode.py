@@ -1,6 +1,7 @@
 """data/extracted.tar -> data/images: every image decoded once, at one stored size."""
 
 from unfreeze.console import run
+from unfreeze.data.bands import decode_bands
 from unfreeze.data.images import DecodeParams, decode_tar
 from unfreeze.params import load
 from unfreeze.paths import EXTRACTED_CSV, EXTRACTED_TAR, IMAGES_CSV, PIXELS, REJECTED_CSV
@@ -8,7 +9,8 @@ from unfreeze.paths import EXTRACTED_CSV, EXTRACTED_TAR, IMAGES_CSV, PIXELS, REJ
 
 def main() -> str:
     params = load("decode", decode=DecodeParams).decode
-    summary = decode_tar(EXTRACTED_TAR, EXTRACTED_CSV, params, PIXELS, IMAGES_CSV, REJECTED_CSV)
+    decode = decode_bands if params.bands else decode_tar
+    summary = decode(EXTRACTED_TAR, EXTRACTED_CSV, params, PIXELS, IMAGES_CSV, REJECTED_CSV)
     others = "1 other file" if summary.passed_over == 1 else f"{summary.passed_over:,} other files"
     return (
         f"{summary.images:,} images stored at {params.size} x {params.size}, "

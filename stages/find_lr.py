@@ -24,7 +24,7 @@ def main() -> str:
 
     from unfreeze.train.head import head_learner, read_features
 
-    features = read_features(paths.FEATURES, fabric.device)
+    features = read_features(paths.FEATURES, paths.NUMBERS, fabric.device)
     curve = []
     if features.count:
         table = read_split(paths.SPLIT_CSV, features.count)

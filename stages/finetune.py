@@ -33,12 +33,14 @@ def main() -> str:
     from unfreeze.train.history import History
     from unfreeze.train.lr_finder import write_curve
 
-    pixels = open_array(paths.PIXELS)
+    pixels, numbers = open_array(paths.PIXELS), open_array(paths.NUMBERS)
     table = read_split(paths.SPLIT_CSV, len(pixels))
-    decoded, augment = params.decode, params.augment.model_dump()
-    network, card, head_lr = assemble(params.model, paths.HEAD, decoded.fit, decoded.size, augment, params.seed)
+    stored, augment = params.decode, params.augment.model_dump()
+    standard = (files.read_json(paths.NORMALISATION), files.read_json(paths.NUMBERS_JSON))
+    trained = (params.model, paths.HEAD, stored.fit, stored.size, augment, params.seed, stored.channels, *standard)
+    network, card, head_lr = assemble(*trained)
     network.to(fabric.device, memory_format=channels_last)
-    images = Images(pixels, params.model.size, fabric.device)
+    images = Images(pixels, params.model.size, fabric.device, numbers=numbers)
     training = Finetuning(fabric, network, images, table, params.augment, params.finetune, head_lr, params.seed)
     shutil.rmtree(paths.SNAPSHOTS, ignore_errors=True)  # of an earlier run: every file there predicts
     paths.SNAPSHOTS.mkdir(parents=True)

@@ -7,6 +7,7 @@ import numpy as np
 from unfreeze import paths
 from unfreeze.console import progress, run
 from unfreeze.data.store import ArrayWriter, open_array
+from unfreeze.files import read_json
 from unfreeze.model.backbone import ModelParams
 from unfreeze.params import Seed, load
 from unfreeze.runtime import RuntimeParams, start
@@ -22,7 +23,7 @@ def main() -> str:
     fabric = start(params.runtime, exact=True)
     from torch import channels_last, nn
 
-    from unfreeze.model.backbone import build_backbone
+    from unfreeze.model.backbone import build_backbone, normalise
     from unfreeze.model.network import Network
     from unfreeze.train.augment import Images
     from unfreeze.train.loop import predict
@@ -30,7 +31,8 @@ def main() -> str:
     model, views = params.model, params.precompute.views
     pixels = open_array(paths.PIXELS)
     images = Images(pixels, model.size, fabric.device)
-    backbone = build_backbone(model.arch, model.weights, params.seed, model.size, model.stem)
+    backbone = build_backbone(model.arch, model.weights, params.seed, model.size, model.stem, pixels.shape[3])
+    normalise(backbone, read_json(paths.NORMALISATION))
     network = Network(backbone, nn.Identity()).to(fabric.device, memory_format=channels_last)
 
     rows = np.arange(0 if params.precompute.skip else len(pixels))

@@ -12,6 +12,7 @@ from unfreeze.model.backbone import ModelParams
 from unfreeze.params import Seed, load
 from unfreeze.report.galleries import ReportParams, read_predictions
 from unfreeze.report.page import Results, render
+from unfreeze.report.pictures import Pictures
 
 
 def main() -> str:
@@ -21,7 +22,7 @@ def main() -> str:
         "model": params.model.model_dump(),
         "report": params.report.model_dump(),
     }
-    html = render(_results(), open_array(paths.PIXELS), shown)
+    html = render(_results(), Pictures(open_array(paths.PIXELS), params.seed), shown)
     write_text(paths.REPORT_HTML, html)
     return f"{paths.REPORT_HTML}, {len(html.encode()) / 1e6:.1f} MB: open it in a browser"
 

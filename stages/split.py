@@ -1,4 +1,4 @@
-"""Labels from folders or a label file; train, valid and test; folds: data/split.csv."""
+"""Labels from folders, records or a label file; train, valid and test; what is standardised: data/split.csv..."""
 
 import sys
 from collections import Counter
@@ -8,6 +8,8 @@ from unfreeze.console import UserError, run
 from unfreeze.data.label_table import from_table, read_table
 from unfreeze.data.labels import from_folders
 from unfreeze.data.split import SplitParams, check_classes, make_splits
+from unfreeze.data.standard import standardise
+from unfreeze.data.store import open_array, write_array
 from unfreeze.data.table import write_split
 from unfreeze.params import load
 
@@ -30,7 +32,7 @@ def main() -> str:
                 f"images are in {paths.REJECTED_CSV}. Mend the images or remove the folder"
             )
     else:
-        table = read_table(params.labels, index, paths.EXTRACTED_TAR)
+        table = read_table(params.labels, index, paths.EXTRACTED_TAR, images)
         labels, unmatched = from_table(table, found, rejected, params)
     splits = make_splits(labels, [row["pixels_sha256"] for row in images], params)
     for warning in check_classes(labels, splits.split, params.kind):
@@ -43,6 +45,11 @@ def main() -> str:
         ([images[i]["path"], images[kept]["path"], action] for i, kept, action in splits.duplicates),
     )
     files.write_csv(paths.UNMATCHED_CSV, ["name", "reason"], unmatched)
+    known = [label.numbers for label in labels]
+    channels, columns, numbers = standardise(open_array(paths.PIXELS), known, params.numbers, splits.split)
+    files.write_json(paths.NORMALISATION, channels)
+    files.write_json(paths.NUMBERS_JSON, columns)
+    write_array(paths.NUMBERS, numbers)
     counts = Counter(filter(None, splits.split))
     reasons = Counter(reason for _, reason in unmatched)
     return (

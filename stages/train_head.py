@@ -25,7 +25,7 @@ def main() -> str:
     from unfreeze.train.loop import probabilities
     from unfreeze.train.score import score
 
-    features = read_features(paths.FEATURES, fabric.device)
+    features = read_features(paths.FEATURES, paths.NUMBERS, fabric.device)
     table = read_split(paths.SPLIT_CSV, features.count or None)
     classes = len(table.classes)
     head = build_head(features.width, classes, params.head, params.seed).to(fabric.device)

@@ -33,7 +33,7 @@ def main() -> str:
     from unfreeze.train.head import predict_head, read_features
     from unfreeze.train.loop import probabilities
 
-    pixels = open_array(paths.PIXELS)
+    pixels, numbers = open_array(paths.PIXELS), open_array(paths.NUMBERS)
     table = read_split(paths.SPLIT_CSV, len(pixels))
     rows = np.concatenate([table.rows["valid"], table.rows["test"]])
     plan = plan_submission(params.submission, table, paths.EXTRACTED_CSV, paths.EXTRACTED_TAR)
@@ -42,12 +42,12 @@ def main() -> str:
     for path in [*sorted(paths.SNAPSHOTS.glob("*.safetensors")), paths.MODEL]:
         network, card = load_network(path)
         network.to(fabric.device, memory_format=torch.channels_last)
-        images = Images(pixels, card.size, fabric.device)
+        images = Images(pixels, card.size, fabric.device, numbers=numbers)
         predictions.append(predict_views(fabric, network, images, rows, *views))
     plain, tta = predictions[-1][0], np.mean([mean for _, mean in predictions], axis=0)
 
     methods = {"plain": plain, "tta": tta}
-    features = read_features(paths.FEATURES, fabric.device)
+    features = read_features(paths.FEATURES, paths.NUMBERS, fabric.device)
     if features.count:
         head = load_head(paths.HEAD)[0].to(fabric.device)
         logits = predict_head(fabric, head, features, rows)

@@ -41,6 +41,31 @@ def test_the_sample_and_every_recipe_are_valid():
 
 
 WRONG = [
+    ({"decode__channels": "cmyk"}, r"decode\.channels = 'cmyk': should be 'rgb', 'grey', 'rgba'"),
+    (
+        {"decode__channels": "bands_mean", "decode__fit": "pad"},
+        r"decode\.fit = pad has no effect with decode\.channels = bands_mean: .* set crop",
+    ),
+    (
+        {"decode__channels": "bands_ratio"},
+        r"split\.labels = folders: with decode\.channels = bands_ratio labels come from records",
+    ),
+    (
+        {"split__labels": "records"},
+        r"split\.labels = records: with decode\.channels = rgb labels come from folders, or a file",
+    ),
+    (
+        {"split__numbers": ["age"]},
+        r"split\.numbers = \['age'\] has no effect with split\.labels = folders; set \[\]",
+    ),
+    (
+        {"split__labels": "a.csv", "split__numbers": ["age", "age"]},
+        r"split\.numbers = \['age', 'age'\]: age is the ids, the labels, or named twice",
+    ),
+    (
+        {"split__labels": "a.csv", "split__label_column": "age", "split__numbers": ["age"]},
+        r"age is the ids, the labels, or named twice",
+    ),
     ({"train_head__lrr": 0.1}, r"train_head\.lrr = 0\.1 is unknown \(did you mean lr\?\); train_head takes: .*lr"),
     ({"trian_head": {}}, r"trian_head is unknown \(did you mean train_head\?\)"),
     ({"tta": None}, "tta is missing"),
@@ -67,7 +92,7 @@ WRONG = [
     ({"split__folds": 1}, r"split\.folds = 1"),
     (
         {"split__labels": "labels.xlsx"},
-        r"split\.labels = 'labels\.xlsx': must be `folders`, or the name of a \.csv",
+        r"split\.labels = 'labels\.xlsx': must be `folders`, `records`, or the name of a \.csv",
     ),
     ({"split__kind": "multi"}, r"split\.kind = multi: a folder gives one class an image"),
     ({"split__id_column": "id"}, r"split\.id_column = id has no effect with split\.labels = folders; set auto"),

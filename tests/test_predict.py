@@ -125,7 +125,9 @@ def test_a_new_process_gives_the_plain_probabilities_again(model, photos):
 def test_an_image_of_the_pipeline_gets_its_probabilities_again(model, classifier, photos, tmp_path, fabric):
     extract(photos, tmp_path / "x.tar", tmp_path / "x.csv", 10**9)
     files = [tmp_path / name for name in ("x.tar", "x.csv", "pixels.npy", "images.csv", "rejected.csv")]
-    decode_tar(*files[:2], DecodeParams(size=STORED, fit="crop", max_rejected=0.5), *files[2:], workers=1)
+    decode_tar(
+        *files[:2], DecodeParams(size=STORED, fit="crop", channels="rgb", max_rejected=0.5), *files[2:], workers=1
+    )
     pixels = open_array(tmp_path / "pixels.npy")
     network, card = load_network(model)
     images = Images(pixels, card.size, fabric.device)
@@ -411,3 +413,67 @@ def test_real_odd_images(classifier, real_data):
         turned = [values(p) for p in found if f"exif/{scene}_" in p.path]
         assert len(turned) == 8
         assert np.ptp(turned, axis=0).max() < 0.02  # compression, and a number in the middle
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory) -> Path:
+    """A random network of radar bands of 36 x 36, with an angle beside them that decides much."""
+    folder = tmp_path_factory.mktemp("bands")
+    head = build_head(2 * 512 + 2, len(CLASSES), HEAD, 1)
+    head[2].weight.data[:, -2:] *= 20
+    save_head(folder / "head.safetensors", head, HEAD, CLASSES, 0.01)
+    model = ModelParams(arch="resnet18", weights="none", stem="imagenet", size=SIZE)
+    normalisation = {"mean": [-20.0, -26.0, 6.0], "std": [3.0, 3.0, 2.0]}
+    angle = {"name": "inc_angle", "median": 39.0, "mean": 39.0, "std": 3.0, "indicator": True}
+    network, card, _ = assemble(
+        model, folder / "head.safetensors", "crop", STORED, AUGMENT, 5, "bands_ratio", normalisation, [angle]
+    )
+    save_network(folder / "model.safetensors", network, card)
+    return folder / "model.safetensors"
+
+
+def radar(name, **changes):
+    values = np.random.default_rng(7).normal(-20, 3, (2, STORED * STORED)).tolist()
+    return {"id": name, "band_1": values[0], "band_2": values[1], "inc_angle": 39.0} | changes
+
+
+def test_records_of_bands_are_classified_with_what_stands_beside_them(beside, tmp_path):
+    classifier = Classifier(beside, device="cpu", precision="32")
+    assert list(classifier.network.mean.flatten()) == [-20, -26, 6]
+    angles = {"a": 39.0, "b": 45.0, "c": "na", "d": None, "e": "39.0"}
+    made = [radar(name, inc_angle=angle) for name, angle in angles.items()]
+    missing = radar("f")
+    del missing["inc_angle"]
+    (tmp_path / "new.json").write_text(json.dumps([*made, missing, radar("g", band_1=[1.0])]))
+    found = list(classifier.predict(tmp_path, tta=1))
+    assert [p.path.rpartition("/")[2] for p in found] == ["a", "b", "c", "d", "e", "f", "object 7"]
+    assert found[6].error == "band_1 has 1 values (1 x 1), decode.size = 36 takes 1,296"
+    a, b, c, d, e, f = (list(p.probabilities.values()) for p in found[:6])
+    assert a == pytest.approx(e, abs=1e-6) and c == pytest.approx(d, abs=1e-6)
+    assert c == pytest.approx(f, abs=1e-6)
+    assert np.abs(np.subtract(a, b)).max() > 0.01 and np.abs(np.subtract(a, c)).max() > 0.01
+    alone = list(classifier.predict((tmp_path / "new.json").read_bytes(), tta=1))
+    assert alone[0].path == "-/a" and alone[1].probabilities == pytest.approx(found[1].probabilities, abs=1e-6)
+
+
+def test_a_network_of_bands_takes_no_images_and_says_so(beside, photos, tmp_path):
+    classifier = Classifier(beside, device="cpu", precision="32")
+    (tmp_path / "broken.json").write_text('[{"id": 1}, {"id"')
+    found = list(classifier.predict([photos, photos / "a.png", tmp_path / "broken.json"]))
+    no_image, no_text, broken = (p.error for p in found if not p.path.endswith("object 1"))
+    assert no_image == "no image in this folder"
+    assert "not UTF-8 text" in no_text and "damaged after record 1" in broken
+
+
+def test_a_network_of_grey_images_sees_every_image_in_grey(tmp_path):
+    head = build_head(2 * 512, len(CLASSES), HEAD, 1)
+    save_head(tmp_path / "head.safetensors", head, HEAD, CLASSES, 0.01)
+    model = ModelParams(arch="resnet18", weights="none", stem="imagenet", size=SIZE)
+    network, card, _ = assemble(model, tmp_path / "head.safetensors", "crop", STORED, AUGMENT, 5, "grey")
+    save_network(tmp_path / "model.safetensors", network, card)
+    loaded, again = load_network(tmp_path / "model.safetensors")
+    assert again == card and len(card.mean) == 1
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), network.parameters(), strict=True))
+    classifier = Classifier(tmp_path / "model.safetensors", device="cpu", precision="32")
+    colour, grey = classifier.predict([encode(photo()), encode(photo().convert("L"))])
+    assert colour.probabilities == pytest.approx(grey.probabilities, abs=0.02)

@@ -15,6 +15,9 @@ REJECTED_CSV = Path("data/images/rejected.csv")
 SPLIT_CSV = Path("data/split.csv")
 DUPLICATES_CSV = Path("data/duplicates.csv")
 UNMATCHED_CSV = Path("data/unmatched.csv")
+NORMALISATION = Path("data/normalisation.json")
+NUMBERS = Path("data/numbers.npy")
+NUMBERS_JSON = Path("data/numbers.json")
 
 FEATURES = Path("data/features")
 

@@ -2,7 +2,7 @@
 
 On the command line `python -m unfreeze.predict MODEL IMAGE...`, in Python `predict`, or a `Classifier` to load the
 network once and ask it often. Images are decoded as in the pipeline, so that one of its images gets the
-probabilities of the plain view again.
+probabilities of the plain view again. A network of radar bands takes the JSON files of their records instead.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -30,7 +31,9 @@ from tqdm import tqdm
 
 from unfreeze.console import UserError, progress
 from unfreeze.data.archive import extract, is_archive
+from unfreeze.data.bands import is_records_file, read_record, records
 from unfreeze.data.images import MAX_BYTES, Member, Rejected, decode_image, is_candidate, read_member
+from unfreeze.data.standard import number_inputs
 from unfreeze.data.table import NO_LABELS
 from unfreeze.files import read_csv
 from unfreeze.runtime import RuntimeParams, start
@@ -47,7 +50,10 @@ Source = str | Path | bytes
 """A file, a folder or an archive, an image's content, or `-` for an image on standard input."""
 
 Found = tuple[str, Callable[[], bytes]]
-"""An image's path, and what reads its content or raises Rejected."""
+"""A file's path, and what reads its content or raises Rejected."""
+
+Decoded = tuple[np.ndarray, dict[str, Any]]
+"""An image as the network's training stored it, `[S, S, C]`, and the fields beside it: none of an image file."""
 
 
 @dataclass(frozen=True)
@@ -162,8 +168,9 @@ class Classifier:
         with progress(0, "predict") as bar:
             decoded = self._decoded(sources, bar)
             while block := list(islice(decoded, BATCH)):
-                pixels = [found for _, found in block if not isinstance(found, str)]
-                rows = iter(self.probabilities(np.stack(pixels), tta) if pixels else ())
+                usable = [found for _, found in block if not isinstance(found, str)]
+                pixels, fields = zip(*usable, strict=True) if usable else ((), ())
+                rows = iter(self.probabilities(np.stack(pixels), tta, fields) if pixels else ())
                 for path, found in block:
                     if isinstance(found, str):
                         yield Prediction(path, {}, found)
@@ -172,14 +179,16 @@ class Classifier:
                         yield Prediction(path, values, thresholds=thresholds)
                 bar.update(len(block))
 
-    def _decoded(self, sources: Iterable[Source], bar: tqdm) -> Iterator[tuple[str, np.ndarray | str]]:
-        """Each image's path, with its pixels as the network's training stored them, or the reason for none."""
+    def _decoded(self, sources: Iterable[Source], bar: tqdm) -> Iterator[tuple[str, Decoded | str]]:
+        """Each image's path, with what it is to the network, or the reason why it is nothing."""
+        bands = self.card.channels.startswith("bands")
+        wanted, decode = (is_records_file, self._records) if bands else (is_candidate, self._image)
         for source in sources:
             name = "-" if isinstance(source, bytes) else str(source)
             try:
-                for path, read in _find(source, bar):
+                for path, read in _find(source, bar, wanted):
                     try:
-                        yield path, decode_image(read(), self.card.stored_size, self.card.fit).pixels
+                        yield from decode(path, read())
                     except Rejected as reason:
                         yield path, str(reason)
             except (Rejected, UserError) as reason:  # of the whole source
@@ -187,17 +196,36 @@ class Classifier:
             except OSError as error:
                 yield name, error.strerror or str(error)
 
-    def probabilities(self, pixels: np.ndarray, tta: int = 0) -> np.ndarray:
-        """The mean over the plain view and `tta` augmented ones of stored images uint8 `[B, S, S, 3]`: float64
+    def _image(self, path: str, content: bytes) -> Iterator[tuple[str, Decoded]]:
+        stored = decode_image(content, self.card.stored_size, self.card.fit, self.card.channels)
+        yield path, (stored.pixels, {})
+
+    def _records(self, path: str, content: bytes) -> Iterator[tuple[str, Decoded | str]]:
+        """Each record of a JSON file, as `path/id`."""
+        for i, record in enumerate(records([content], path), start=1):
+            try:
+                name, bands, fields = read_record(record, self.card.stored_size, self.card.channels)
+                yield f"{path}/{name}", (bands, fields)
+            except Rejected as reason:
+                yield f"{path}/object {i}", str(reason)
+
+    def probabilities(
+        self, pixels: np.ndarray, tta: int = 0, fields: Sequence[Mapping[str, Any]] | None = None
+    ) -> np.ndarray:
+        """The mean over the plain view and `tta` augmented ones of stored images `[B, S, S, C]`: float64
         `[B, classes]`.
 
         The views are drawn as in the evaluation, but by each image's own pixels in place of its row: an image
-        gets the same ones wherever it stands among others.
+        gets the same ones wherever it stands among others. Where the network takes numbers beside the images, they
+        are among the `fields` of each image; a missing one is what it was in training, the median.
         """
         from unfreeze.train.loop import predict, probabilities
 
-        keyed = _Keyed(pixels)
-        images = Images(keyed, self.card.size, self.fabric.device)
+        names = [column["name"] for column in self.card.numbers]
+        known = [[_number(each.get(name)) for name in names] for each in fields or [{}] * len(pixels)]
+        numbers = number_inputs(np.array(known, np.float64).reshape(len(pixels), len(names)), self.card.numbers)
+        keyed = _Keyed(pixels, numbers)
+        images = Images(keyed, self.card.size, self.fabric.device, numbers=keyed.numbers)
 
         def augmented(rows: np.ndarray, view: int) -> Tensor:
             return images.augmented(rows, view, self.augment, self.card.seed, "tta")
@@ -210,41 +238,63 @@ class Classifier:
 
 
 class _Keyed:
-    """Images `[B, S, S, 3]` whose row numbers are made of their pixels, for draws that depend on these alone."""
+    """Images `[B, S, S, C]` whose row numbers are made of their pixels, for draws that depend on these alone, and
+    the `numbers` `[B, E]` beside them, which are looked up by the same rows."""
 
-    def __init__(self, pixels: np.ndarray) -> None:
-        self.shape = pixels.shape
-        self.rows = np.array([_key(image) for image in pixels], np.uint64)
-        self.images = dict(zip(self.rows.tolist(), pixels, strict=True))
+    def __init__(self, pixels: np.ndarray, numbers: np.ndarray) -> None:
+        keys = [_key(*both) for both in zip(pixels, numbers, strict=True)]
+        self.rows = np.array(keys, np.uint64)
+        self.numbers = _Lookup(numbers, keys)
+        self.shape, self._images = pixels.shape, _Lookup(pixels, keys)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        return np.stack([self.images[row] for row in rows.tolist()])
+        return self._images[rows]
 
 
-def _key(pixels: np.ndarray) -> int:
-    digest = hashlib.sha256(np.ascontiguousarray(pixels)).digest()
+class _Lookup:
+    """An array whose rows are found by keys in place of 0, 1, 2..."""
+
+    def __init__(self, array: np.ndarray, keys: Sequence[int]) -> None:
+        self.shape = array.shape
+        self.places = dict(zip(keys, array, strict=True))
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return np.stack([self.places[row] for row in rows.tolist()])
+
+
+def _key(*arrays: np.ndarray) -> int:
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).digest()
     return int.from_bytes(digest[:8], "little")
 
 
-def _find(source: Source, bar: tqdm) -> Iterator[Found]:
-    """The images of one source; the bar's total grows by their number."""
+def _number(value: Any) -> float:
+    """A number beside an image; NaN where it is missing, or none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def _find(source: Source, bar: tqdm, wanted: Callable[[str], bool] = is_candidate) -> Iterator[Found]:
+    """The files of one source, in folders and archives those `wanted` by name; the bar's total grows by them."""
     path = Path() if isinstance(source, bytes) else Path(source)
     if isinstance(source, bytes):
         found = iter([("-", lambda: source)])
     elif str(source) == "-":
         found = iter([("-", lambda: _content(sys.stdin.buffer))])
     elif path.is_dir():
-        return _in_folder(path, bar)
+        return _in_folder(path, bar, wanted)
     elif path.is_file() and is_archive(path):
-        return _in_archive(path, bar)
+        return _in_archive(path, bar, wanted)
     else:
         found = iter([(str(source), partial(_read, path))])
     bar.total += 1
     return found
 
 
-def _in_folder(folder: Path, bar: tqdm) -> Iterator[Found]:
-    paths = [str(path) for path in _walk(folder)]  # names alone are held for all of them
+def _in_folder(folder: Path, bar: tqdm, wanted: Callable[[str], bool]) -> Iterator[Found]:
+    paths = [str(path) for path in _walk(folder, wanted)]  # names alone are held for all of them
     if not paths:
         raise Rejected("no image in this folder")
     bar.total += len(paths)
@@ -252,8 +302,8 @@ def _in_folder(folder: Path, bar: tqdm) -> Iterator[Found]:
         yield path, partial(_read, Path(path))
 
 
-def _walk(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """The files below `folder` that may be images, sorted, links followed, but never back to a folder above.
+def _walk(folder: Path, wanted: Callable[[str], bool], above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """The files below `folder` that are `wanted`, sorted, links followed, but never back to a folder above.
 
     What is hidden is passed over, and so is what is no file. A link to nothing, or a folder that cannot be
     listed, is among the results: reading it gives the reason.
@@ -269,8 +319,8 @@ def _walk(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
         if stat.S_ISDIR(mode):
             hidden = entry.name.startswith(".") or entry.name == "__MACOSX"
             if not hidden and entry.resolve() not in above:
-                yield from _walk(entry, above)
-        elif stat.S_ISREG(mode) and is_candidate(entry.name):
+                yield from _walk(entry, wanted, above)
+        elif stat.S_ISREG(mode) and wanted(entry.name):
             yield entry
 
 
@@ -282,7 +332,7 @@ def _mode(path: Path) -> int:
         return stat.S_IFREG
 
 
-def _in_archive(archive: Path, bar: tqdm) -> Iterator[Found]:
+def _in_archive(archive: Path, bar: tqdm, wanted: Callable[[str], bool]) -> Iterator[Found]:
     with tempfile.TemporaryDirectory(prefix="unfreeze-") as folder:
         tar, index = Path(folder, "members.tar"), Path(folder, "members.csv")
         password = os.environ.get("UNFREEZE_ARCHIVE_PASSWORD") or None
@@ -291,7 +341,7 @@ def _in_archive(archive: Path, bar: tqdm) -> Iterator[Found]:
         members = [
             Member(row["path"], int(row["offset"]), int(row["size"]))
             for row in read_csv(index)
-            if is_candidate(row["path"]) and not row["path"].endswith("/")
+            if wanted(row["path"]) and not row["path"].endswith("/")
         ]
         if not members:
             raise Rejected("no image in this archive")

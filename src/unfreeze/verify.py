@@ -54,7 +54,7 @@ def compare(
 
 
 def largest_difference(one: Any, two: Any) -> float:
-    """Of two JSON values: the largest difference of numbers in the same places; infinite if anything else differs."""
+    """Of two JSON values: the largest difference of numbers in the same places; else infinite."""
     if isinstance(one, dict) and isinstance(two, dict) and one.keys() == two.keys():
         return max((largest_difference(one[key], two[key]) for key in one), default=0.0)
     if isinstance(one, list) and isinstance(two, list) and len(one) == len(two):

@@ -277,7 +277,7 @@ def pack(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def decode(folder: Path, workers=1, size=16, fit="crop", max_rejected=1.0) -> Summary:
-    params = DecodeParams(size=size, fit=fit, max_rejected=max_rejected)
+    params = DecodeParams(size=size, fit=fit, channels="rgb", max_rejected=max_rejected)
     tar, index = folder / "extracted.tar", folder / "extracted.csv"
     out = folder / "out"
     pixels, accepted, rejected = out / "pixels.npy", out / "images.csv", out / "rejected.csv"
@@ -430,7 +430,7 @@ def test_only_a_few_chunks_are_under_way(tmp_path):
 )
 def test_params_are_checked(change):
     with pytest.raises(ValidationError):
-        DecodeParams(**({"size": 32, "fit": "crop", "max_rejected": 0.1} | change))
+        DecodeParams(**({"size": 32, "fit": "crop", "channels": "rgb", "max_rejected": 0.1} | change))
 
 
 def test_the_module_is_light():
@@ -529,3 +529,35 @@ def test_odd_images_make_a_data_set(odd_images, tmp_path):
     pack(tmp_path, {path.name: path.read_bytes() for path in (odd_images / "mixed").iterdir()})
     rejects = sum(isinstance(result, str) for result in ODD.values())
     assert decode(tmp_path, workers=2) == Summary(len(ODD) - rejects, rejects, 0)
+
+
+def channels(image, kind, size=1):
+    return decode_image(encode(image), size, "squish", kind).pixels
+
+
+def test_grey_is_one_channel_and_of_a_grey_image_the_image_itself():
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    pixels = channels(Image.fromarray(ramp), "grey", 16)
+    assert pixels.shape == (16, 16, 1)
+    assert np.array_equal(pixels[..., 0], ramp)
+    assert channels(Image.new("RGB", (4, 4), (255, 0, 0)), "grey").tolist() == [[[76]]]  # ITU-R 601: 0.299 x 255
+    assert channels(Image.new("RGBA", (4, 4), (9, 9, 9, 0)), "grey").tolist() == [[[255]]]  # on white
+    for fit in ("crop", "pad", "squish"):
+        assert decode_image(encode(PHOTO), 20, fit, "grey").pixels.shape == (20, 20, 1)
+        assert decode_image(encode(PHOTO), 20, fit, "rgba").pixels.shape == (20, 20, 4)
+
+
+def test_transparency_is_the_fourth_channel():
+    assert channels(Image.new("RGBA", (4, 4), (200, 100, 0, 128)), "rgba", 4)[1, 2].tolist() == [200, 100, 0, 128]
+    assert channels(Image.new("RGB", (4, 4), (200, 100, 0)), "rgba").tolist() == [[[200, 100, 0, 255]]]
+    hidden = Image.new("RGBA", (4, 4), (200, 100, 0, 0))
+    assert channels(hidden, "rgba", 4).max() == 0  # nobody can see it
+
+
+def test_the_array_has_the_channels_that_were_asked_for(tmp_path):
+    pack(tmp_path, {"a.png": encode(PHOTO), "b.png": encode(PHOTO.convert("L"))})
+    for kind, count in (("grey", 1), ("rgba", 4)):
+        params = DecodeParams(size=16, fit="crop", channels=kind, max_rejected=0.0)
+        out = [tmp_path / f"{kind}.{suffix}" for suffix in ("npy", "csv", "txt")]
+        decode_tar(tmp_path / "extracted.tar", tmp_path / "extracted.csv", params, *out, workers=1)
+        assert open_array(out[0]).shape == (2, 16, 16, count)

@@ -28,6 +28,7 @@ def params(**changes):
         "id_column": "auto",
         "label_column": "auto",
         "group": "none",
+        "numbers": [],
     }
     return SplitParams(**(plain | {"seed": 1, "train": "all", "valid": 0.2, "test": 0.2, "folds": 0} | changes))
 
@@ -272,7 +273,9 @@ def test_an_id_that_fits_several_images_is_an_error(tmp_path):
 def test_repeated_ids_must_agree(tmp_path):
     images = ["1.png", "2.png"]
     assert labels(tmp_path, "id,label\n1,a\n2,b\n1,a\n1.png,a\n", images)[0] == ["a", "b"]
-    with pytest.raises(UserError, match=r"1 repeated ids with another label or group: 1 \(line 2 and line 4\)"):
+    with pytest.raises(
+        UserError, match=r"1 repeated ids with another label, group or number: 1 \(line 2 and line 4\)"
+    ):
         labels(tmp_path, "id,label\n1,a\n2,b\n1,b\n", images)
     with pytest.raises(UserError, match=r"1 images have several different labels: 1\.png \(line 2 and line 4\)"):
         labels(tmp_path, "id,label\n1,a\n2,b\n1.png,b\n", images)
@@ -414,3 +417,49 @@ def test_rows_written_by_hand_equal_those_of_the_standard_reader(real_data, tmp_
     with tarfile.open(tmp_path / "x.tar") as tar:
         text = tar.extractfile("train_v2.csv").read().decode()
     assert [table.header, *table.rows] == list(csv.reader(io.StringIO(text)))
+
+
+def test_numbers_are_read_beside_the_labels_and_missing_ones_are_none(tmp_path):
+    content = "id,label,angle,age\n1,cat,38.5,3\n2,dog,na,\n3,,41,NaN\n"
+    images = ["1.png", "2.png", "3.png", "4.png"]
+    found, _ = from_table(read(tmp_path, content), images, [], params(numbers=["angle", "age"]))
+    assert [label.numbers for label in found] == [(38.5, 3.0), (None, None), (41.0, None), (None, None)]
+    assert [label.label for label in found] == ["cat", "dog", "", ""]
+
+
+@pytest.mark.parametrize("cell", ["steep", "inf", "1e999", "1,5"])
+def test_a_cell_that_is_no_number_is_an_error_with_its_line(tmp_path, cell):
+    with pytest.raises(UserError, match=r"labels.csv, line 3: angle is '.*'; split.numbers takes numbers"):
+        labels(tmp_path, f'id,label,angle\n1,cat,1\n2,dog,"{cell}"\n', ["1.png", "2.png"], numbers=["angle"])
+
+
+def test_an_unknown_column_of_numbers_is_an_error(tmp_path):
+    with pytest.raises(
+        UserError, match=r"split.numbers = angel is no column of labels.csv \(did you mean angle\?\)"
+    ):
+        labels(tmp_path, "id,label,angle\n1,cat,1\n2,dog,2\n", ["1.png", "2.png"], numbers=["angel"])
+
+
+def test_a_group_that_is_missing_is_none(tmp_path):
+    content = "id,label,angle\n1,cat,na\n2,dog,38.5\n3,cat,NA\n4,cat,\n"
+    images = [f"{i}.png" for i in range(1, 5)]
+    found, _ = from_table(read(tmp_path, content), images, [], params(group="angle"))
+    assert [label.group for label in found] == ["", "38.5", "", ""]
+
+
+def test_the_fields_of_records_are_a_table(tmp_path):
+    plain = {"row": "0", "width": "75", "height": "75", "mode": "bands", "pixels_sha256": "0", "format": "JSON"}
+    images = [
+        {"path": "p/train.json/a"} | plain | {"id": "a", "inc_angle": "38.5", "is_iceberg": "1"},
+        {"path": "p/train.json/b"} | plain | {"id": "b", "inc_angle": "na", "is_iceberg": "0"},
+        {"path": "p/test.json/c"} | plain | {"id": "c", "inc_angle": "40.0", "is_iceberg": ""},
+    ]
+    chosen = params(labels="records", label_column="is_iceberg", group="inc_angle", numbers=["inc_angle"])
+    table = read_table("records", [], tmp_path / "x.tar", images)
+    found, unmatched = from_table(table, [image["path"] for image in images], [], chosen)
+    assert found == [
+        Label("1", None, "38.5", (38.5,)),
+        Label("0", None, "", (None,)),
+        Label("", "test", "", (40.0,)),
+    ]
+    assert unmatched == [("p/test.json/c", "empty label: predicted only")]

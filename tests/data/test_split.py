@@ -12,6 +12,7 @@ TABLE = {
     "id_column": "auto",
     "label_column": "auto",
     "group": "none",
+    "numbers": [],
 }
 
 

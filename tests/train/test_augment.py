@@ -148,3 +148,38 @@ def test_smaller_sizes_show_the_same_views():
         halved = torch.nn.functional.avg_pool2d(large_view, 2)
         assert (halved - small_view).abs().max() < 0.05  # crops start at whole pixels of either size
     assert torch.equal(stored.at(64).plain(np.arange(4)), stored.plain(np.arange(4)))
+
+
+def decibels(count=4, size=40):
+    return np.random.default_rng(0).normal(-20, 4, (count, size, size, 3)).astype(np.float32)
+
+
+def test_measured_values_are_moved_and_never_lit_or_clamped():
+    pixels = decibels()
+    stored = Images(pixels, 32, CPU)
+    assert torch.equal(stored.plain(np.arange(4)), torch.from_numpy(pixels[:, 4:36, 4:36]).permute(0, 3, 1, 2))
+    view = apply(torch.from_numpy(pixels[:1]), *still(light=torch.tensor([[0.05, 1.05]])), 40)
+    assert torch.allclose(view, torch.from_numpy(pixels[:1]).permute(0, 3, 1, 2), atol=1e-4)
+    views = stored.augmented(np.arange(4), 0, AugmentParams(set="flip", max_zoom=1, pad=0), 1)
+    for image, view in zip(pixels, views, strict=True):  # whole pixels: every value is one of the image's
+        assert np.isin(view.numpy().round(2), image.round(2)).mean() > 0.99
+
+
+def test_measured_values_shrink_without_being_rounded():
+    smaller = Images(decibels(), 32, CPU).at(16)
+    view = smaller.plain(np.arange(4))
+    assert view.shape == (4, 3, 16, 16)
+    assert -23 < view.mean() < -17 and not torch.equal(view, view.round())
+
+
+def test_numbers_come_with_the_views_and_none_without():
+    pixels, numbers = images(4), np.arange(8, dtype=np.float32).reshape(4, 2)
+    params, rows = AugmentParams(set="side_on", max_zoom=1.1, pad=0), np.array([3, 1])
+    alone, beside = Images(pixels, 32, CPU), Images(pixels, 32, CPU, numbers=numbers)
+    for with_numbers in (beside, beside.at(32)):
+        views, found = with_numbers.augmented(rows, 2, params, 1)
+        assert torch.equal(views, alone.augmented(rows, 2, params, 1))
+        assert found.tolist() == [[6, 7], [2, 3]]
+        assert with_numbers.plain(rows)[1].tolist() == [[6, 7], [2, 3]]
+    empty = Images(pixels, 32, CPU, numbers=numbers[:, :0])
+    assert torch.equal(empty.plain(rows), alone.plain(rows))

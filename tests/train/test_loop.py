@@ -12,7 +12,7 @@ from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import Network
 from unfreeze.train.augment import AugmentParams, Images
 from unfreeze.train.finetune import Finetuning, plan, snapshot_epochs
-from unfreeze.train.head import Features, cross_validate, fit_head, predict_head
+from unfreeze.train.head import Features, cross_validate, fit_head, predict_head, read_features
 from unfreeze.train.history import History
 from unfreeze.train.loop import (
     Learner,
@@ -367,3 +367,48 @@ def test_the_history_counts_on_over_phases(tmp_path):
     ]
     live = (tmp_path / "live/plots/metrics/valid/accuracy.tsv").read_text().splitlines()
     assert live == ["step\taccuracy", "0\t0.5", "1\t0.75"]
+
+
+def test_mixup_mixes_the_numbers_by_the_same_share():
+    targets = torch.eye(3)[torch.arange(6) % 3]
+    images, numbers = torch.rand(6, 3, 4, 4), torch.rand(6, 2)
+    (mixed, beside), both = mix((images, numbers), targets, 0.4, 1, "mixup", 0)
+    alone, same = mix(images, targets, 0.4, 1, "mixup", 0)
+    assert torch.equal(mixed, alone) and torch.equal(both, same)
+    assert torch.equal(beside, mix(numbers, targets, 0.4, 1, "mixup", 0)[0])
+
+
+def test_numbers_join_the_features_alike_in_the_head_and_in_the_network(tmp_path):
+    """The head on cached features beside numbers says what the whole network says."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    numbers = np.random.default_rng(1).normal(size=(6, 2)).astype(np.float32)
+    network = Network(build_backbone("resnet18", "none", 1), build_head(1024 + 2, 2, HEAD, 1)).eval()
+    images = Images(pixels, 32, torch.device("cpu"), numbers=numbers)
+    with torch.no_grad():
+        np.save(tmp_path / "plain.npy", network.features(images.plain(np.arange(6))[0]).numpy())
+        np.save(tmp_path / "numbers.npy", numbers)
+        features = read_features(tmp_path, tmp_path / "numbers.npy", torch.device("cpu"))
+        assert features.width == 1026
+        rows = np.array([4, 0])
+        assert torch.allclose(network.head(features.plain(rows)), network(*images.plain(rows)), atol=1e-5)
+
+
+def test_numbers_alone_can_tell_the_classes(fabric):
+    """Images of noise with a number that says the class: fine-tuning learns it, and predicts by it."""
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 32, 32, 3), np.uint8)
+    classes = np.arange(48) % 2
+    numbers = (2.0 * classes - 1).astype(np.float32)[:, None]
+    rows = {"train": np.arange(32), "valid": np.arange(32, 48), "test": np.array([], dtype=np.int64)}
+    table = SplitTable(["a", "b"], rows, classes, np.full(48, -1), {})
+    network = Network(
+        build_backbone("resnet18", "none", 1), build_head(1025, 2, HeadParams(hidden=[], dropout=[0]), 1)
+    )
+    params = FinetuneParams(
+        **PLAIN, batch_size=8, schedule="constant", lr=0.3, lr_multipliers=[0.001, 0.001, 1], frozen_cycles=6,
+        cycles=0, cycle_len=1, cycle_mult=1, bn_freeze=False, mixup=0.2, snapshots=1, sizes=[], find_lr=0,
+    )  # fmt: skip
+    network.head[0].weight.data[:1024] = 0.01
+    images = Images(pixels, 32, torch.device("cpu"), numbers=numbers)
+    augment = AugmentParams(set="flip", max_zoom=1, pad=0)
+    *_, (_, _, (_, accuracy)) = Finetuning(fabric, network, images, table, augment, params, None, 1)
+    assert accuracy == 1

@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 Fit = Literal["crop", "squish", "pad"]
+Channels = Literal["rgb", "grey", "rgba", "bands_mean", "bands_ratio"]
 
 
 class DecodeParams(Section):
@@ -40,15 +42,31 @@ class DecodeParams(Section):
     fit: Fit
     """How an image becomes square: `crop` its centre, `squish` it, or `pad` it with its own reflection."""
 
+    channels: Channels
+    """What is stored of an image: `rgb`; `grey`, one channel; `rgba`, with its transparency as the fourth. Or of
+    the records of JSON files the two radar bands and, as the third, their mean or their ratio (`data.bands`)."""
+
     max_rejected: Annotated[Number, Field(ge=0, le=1)]
     """Largest share of the images, 0..1, that may be rejected before the stage fails."""
+
+    @property
+    def bands(self) -> bool:
+        """Whether the pictures are bands of measured values in JSON files, instead of image files."""
+        return self.channels.startswith("bands")
+
+    def check_with(self, params: SimpleNamespace) -> None:
+        if self.bands and self.fit != "crop":
+            raise ValueError(
+                f"decode.fit = {self.fit} has no effect with decode.channels = {self.channels}: bands are stored "
+                "as they are; set crop"
+            )
 
 
 class Decoded(NamedTuple):
     """One decoded image."""
 
     pixels: np.ndarray
-    """uint8 `[size, size, 3]`, RGB."""
+    """uint8 `[size, size, C]`: RGB, or the other channels that were asked for."""
     width: int
     """Of the source in pixels, upright."""
     height: int
@@ -98,6 +116,9 @@ NOT_IMAGES = re.compile(
 
 MAX_BYTES = 2**30  # of a file: the largest raw image within Pillow's pixel limit is smaller
 
+_COUNT = {"rgb": 3, "grey": 1, "rgba": 4}
+"""Channels that are stored of an image file."""
+
 # EXIF orientation -> the name in PIL.Image.Transpose that puts the image upright
 _UPRIGHT = {
     2: "FLIP_LEFT_RIGHT",
@@ -120,8 +141,8 @@ def is_candidate(path: str) -> bool:
     return not (NOT_IMAGES.fullmatch(name.suffix) or name.name.startswith(".") or "__MACOSX" in name.parts)
 
 
-def decode_image(data: bytes, size: int, fit: Fit) -> Decoded:
-    """Decode an image file's content to `size` x `size` RGB, upright.
+def decode_image(data: bytes, size: int, fit: Fit, channels: Channels = "rgb") -> Decoded:
+    """Decode an image file's content to `size` x `size` pixels of `channels` (no bands), upright.
 
     The format is recognised by content. Of an animation or a stack of pages the first one counts.
     Resampling is Pillow's antialiased bilinear, done once, straight from the source's pixels:
@@ -143,6 +164,10 @@ def decode_image(data: bytes, size: int, fit: Fit) -> Decoded:
     - `F` (floating point): the smallest of 1, 255 and 65,535 that no value exceeds is white; with negative or
       larger values the image is stretched from minimum to maximum.
 
+    `grey` is the luma of that RGB (ITU-R 601), which of a grey image is the image itself. `rgba` is not laid on
+    white: transparency is the fourth channel, 255 where the image is opaque, and pixels that nobody can see are 0
+    in all channels.
+
     Raises:
         Rejected: empty, a Git-LFS pointer, no image, too large, truncated or damaged. A damaged EXIF block
             alone is no reason: the image is then taken as it lies.
@@ -158,12 +183,15 @@ def decode_image(data: bytes, size: int, fit: Fit) -> Decoded:
                 mode, format = image.mode, image.format or ""
                 image.load()
                 orientation = _orientation(image)
-                rgb = _to_rgb(image)
+                converted = _convert(image, channels)
         except Exception as error:  # whatever a hostile file makes a decoder raise, MemoryError included
             raise Rejected(_reason(error)) from None
     if orientation in _UPRIGHT:
-        rgb = rgb.transpose(Image.Transpose[_UPRIGHT[orientation]])
-    return Decoded(_fit(rgb, size, fit), *rgb.size, mode, format)
+        converted = converted.transpose(Image.Transpose[_UPRIGHT[orientation]])
+    pixels = _fit(converted, size, fit).reshape(size, size, -1)
+    if channels == "rgba":
+        pixels = np.where(pixels[..., 3:] > 0, pixels, 0)
+    return Decoded(pixels, *converted.size, mode, format)
 
 
 def decode_tar(
@@ -180,7 +208,7 @@ def decode_tar(
     Args:
         tar: an uncompressed tar.
         index: its CSV with path, offset and size, sorted by path; paths that end in "/" are empty folders.
-        pixels: the array to write, uint8 `[images, size, size, 3]`, rows in path order.
+        pixels: the array to write, uint8 `[images, size, size, C]`, rows in path order.
         images: the CSV to write: row, path, width, height, mode, pixels_sha256, format.
         rejected: the CSV to write: path, reason. It is written even if too many are rejected.
         workers: processes, by default one for each core.
@@ -199,10 +227,10 @@ def decode_tar(
         )
     workers = workers or _cores()
     chunks = _chunks(members, params.size, workers)
-    decode = partial(_decode_chunk, tar, params.size, params.fit)
+    decode = partial(_decode_chunk, tar, params.size, params.fit, params.channels)
     image_rows: list[tuple[object, ...]] = []
     rejected_rows: list[tuple[str, str]] = []
-    with ArrayWriter(pixels, (params.size, params.size, 3), np.uint8) as writer:
+    with ArrayWriter(pixels, (params.size, params.size, _COUNT[params.channels]), np.uint8) as writer:
         with progress(len(members), "decode") as bar:
             for block in _decode_in_order(decode, chunks, workers):
                 image_rows += [(writer.rows + i, *columns) for i, columns in enumerate(block.images)]
@@ -210,12 +238,13 @@ def decode_tar(
                 writer.append(block.pixels)
                 bar.update(len(block.images) + len(block.rejected))
         write_csv(rejected, ("path", "reason"), rejected_rows)
-        _check_rejected(rejected_rows, len(members), params.max_rejected, rejected)
+        check_rejected(rejected_rows, len(members), params.max_rejected, rejected)
     write_csv(images, ("row", "path", "width", "height", "mode", "pixels_sha256", "format"), image_rows)
     return Summary(len(image_rows), len(rejected_rows), len(files) - len(members))
 
 
-def _check_rejected(rejected: list[tuple[str, str]], candidates: int, share: float, path: Path) -> None:
+def check_rejected(rejected: list[tuple[str, str]], candidates: int, share: float, path: Path) -> None:
+    """Raise a UserError that lists them if all candidates, or more than `share` of them, are rejected."""
     if len(rejected) < candidates and len(rejected) / candidates <= share:
         return
     listed = [f"  {name}: {reason}" for name, reason in rejected[:20]]
@@ -230,7 +259,7 @@ def _check_rejected(rejected: list[tuple[str, str]], candidates: int, share: flo
 class _Block(NamedTuple):
     """What a worker hands back for some consecutive members."""
 
-    pixels: np.ndarray  # uint8 [images, size, size, 3]
+    pixels: np.ndarray  # uint8 [images, size, size, C]
     images: list[tuple[object, ...]]  # path, width, height, mode, pixels_sha256, format
     rejected: list[tuple[str, str]]  # path, reason
 
@@ -241,19 +270,19 @@ def _chunks(members: Sequence[Member], size: int, workers: int) -> list[Sequence
     return [members[i : i + rows] for i in range(0, len(members), rows)]
 
 
-def _decode_chunk(tar: Path, size: int, fit: Fit, members: Sequence[Member]) -> _Block:
+def _decode_chunk(tar: Path, size: int, fit: Fit, channels: Channels, members: Sequence[Member]) -> _Block:
     pixels, images, rejected = [], [], []
     with tar.open("rb") as file:
         for member in members:
             try:
-                decoded = decode_image(read_member(file, member), size, fit)
+                decoded = decode_image(read_member(file, member), size, fit, channels)
             except Rejected as reason:
                 rejected.append((member.path, str(reason)))
                 continue
             pixels.append(decoded.pixels)
             sha256 = hashlib.sha256(decoded.pixels).hexdigest()
             images.append((member.path, *decoded[1:4], sha256, decoded.format))
-    return _Block(np.array(pixels, np.uint8).reshape(-1, size, size, 3), images, rejected)
+    return _Block(np.array(pixels, np.uint8).reshape(-1, size, size, _COUNT[channels]), images, rejected)
 
 
 def read_member(file: BinaryIO, member: Member) -> bytes:
@@ -335,18 +364,21 @@ def _orientation(image: "PILImage") -> int:
         return 1
 
 
-def _to_rgb(image: "PILImage") -> "PILImage":
-    """Any mode to `RGB`, as `decode_image` documents."""
+def _convert(image: "PILImage", channels: Channels) -> "PILImage":
+    """Any mode to `RGB`, `L` or `RGBA`, as `decode_image` documents."""
     from PIL import Image
 
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(_to_uint8(np.asarray(image)))
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    image = image.convert("RGBA")
-    paper = Image.new("RGB", image.size, "white")
-    paper.paste(image, mask=image)
-    return paper
+    if channels == "rgba":
+        return image.convert("RGBA")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = Image.new("RGB", image.size, "white")
+        paper.paste(image, mask=image)
+        image = paper
+    rgb = image.convert("RGB")
+    return rgb.convert("L") if channels == "grey" else rgb
 
 
 def _to_uint8(values: np.ndarray) -> np.ndarray:
@@ -378,7 +410,7 @@ def _reason(error: Exception) -> str:
 
 
 def _fit(image: "PILImage", size: int, fit: Fit) -> np.ndarray:
-    """An `RGB` image resampled to uint8 `[size, size, 3]`."""
+    """An image resampled to uint8 `[size, size, C]`, or `[size, size]` of mode `L`."""
     from PIL.Image import Resampling
 
     width, height = image.size
@@ -391,8 +423,8 @@ def _fit(image: "PILImage", size: int, fit: Fit) -> np.ndarray:
     new_height = max(1, size * height // max(width, height))
     left, top = (size - new_width) // 2, (size - new_height) // 2
     pixels = np.asarray(image.resize((new_width, new_height), Resampling.BILINEAR))
-    margins = ((top, size - new_height - top), (left, size - new_width - left), (0, 0))
-    return np.pad(pixels, margins, mode="reflect")
+    margins = [(top, size - new_height - top), (left, size - new_width - left), (0, 0)]
+    return np.pad(pixels, margins[: pixels.ndim], mode="reflect")
 
 
 def _crop_box(width: int, height: int, size: int) -> tuple[float, float, float, float]:

@@ -7,6 +7,7 @@ checked, and what does not fit is an error that names the line.
 import csv
 import io
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ LABEL_NAMES = {
 }
 FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 """The cells of a column that says of each image whether it has one label, in any case."""
+MISSING = {"", "na", "n/a", "nan", "null"}
+"""The cells that are no group and no number, in any case."""
 TAG_SEPARATORS = ",;|"
 """If a cell has one of them, it separates the tags of all cells; else white space does."""
 
@@ -67,16 +70,22 @@ class Table:
         return text
 
 
-def read_table(name: str, index: Sequence[Mapping[str, str]], tar: Path) -> Table:
-    """Read the label file `name` out of the tar of everything extracted.
+def read_table(
+    name: str, index: Sequence[Mapping[str, str]], tar: Path, images: Sequence[Mapping[str, str]] = ()
+) -> Table:
+    """Read the label file `name` out of the tar of everything extracted, or the fields of the records.
 
     Args:
-        name: its path in the tar, or the end of it (`labels.csv`) if no other file ends so.
+        name: its path in the tar, or the end of it (`labels.csv`) if no other file ends so. `records`: what
+            images.csv says of the records that held the bands.
         index: the rows of the tar's index: path, offset, size, sha256.
+        images: the rows of images.csv.
 
     Raises:
         UserError: no or several such files, a file that is too big, not what was extracted, or no table.
     """
+    if name == "records":
+        return _from_records(images)
     path, data = read_file("split.labels", name, index, tar)
     try:
         text = data.decode("utf-8-sig")
@@ -116,7 +125,9 @@ def from_table(
         raise UserError(f"{table.name}, {table.places[ids.index('')]}: {id_column} is empty")
     labels = _multi(table, label_columns) if params.kind == "multi" else _single(table, label_columns)
     groups = [""] * len(ids) if params.group == "none" else table.texts(params.group)
-    meaning = list(zip(labels, groups, strict=True))
+    groups = ["" if group.lower() in MISSING else group for group in groups]
+    numbers = [_numbers(table, name) for name in params.numbers]
+    meaning = list(zip(labels, groups, zip(*numbers, strict=True) if numbers else [()] * len(ids), strict=True))
     row_of = _unique(table, ids, meaning)
 
     endings = _endings(images)
@@ -135,12 +146,21 @@ def from_table(
     depth = shared_depth(images)
     found = []
     for i, path in enumerate(images):
-        label, group = meaning[matched[i]] if i in matched else ("", "")
-        found.append(Label(label, given_split(path, depth), group) if label else Label("", "test"))
+        label, group, known = meaning[matched[i]] if i in matched else ("", "", (None,) * len(numbers))
+        place = (given_split(path, depth), group) if label else ("test", "")
+        found.append(Label(label, *place, known))
         if not label:
             unmatched.append((path, f"{'empty label' if i in matched else 'no label'}: predicted only"))
     _check_given(images, found)
     return found, sorted(unmatched)
+
+
+def _from_records(images: Sequence[Mapping[str, str]]) -> Table:
+    """The fields of the records, which follow the columns of every images.csv."""
+    after = list(images[0]).index("format") + 1 if images else 0
+    header = ["path", *list(images[0])[after:]] if images else []
+    rows = [[image[name] for name in header] for image in images]
+    return _checked(Table("the records", header, rows, [image["path"] for image in images]))
 
 
 def _parse_csv(name: str, text: str) -> Table:
@@ -202,12 +222,13 @@ def _columns(table: Table, params: SplitParams) -> tuple[str, list[str]]:
         ("id_column", params.id_column, "auto"),
         ("label_column", params.label_column, "auto"),
         ("group", params.group, "none"),
+        *(("numbers", name, "") for name in params.numbers),
     ):
         if name != unset and name not in columns:
             close = get_close_matches(name, columns, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
             raise UserError(f"split.{key} = {name} is no column of {table.name}{hint}; it has {_some(columns)}")
-    taken = {params.id_column, params.label_column, params.group}
+    taken = {params.id_column, params.label_column, params.group, *params.numbers}
     free = [name for name in columns if name not in taken]
 
     id_column = params.id_column
@@ -305,22 +326,40 @@ def _tags(table: Table, column: str) -> list[set[str]]:
     return [set(row) - {""} for row in tags]
 
 
-def _unique(table: Table, ids: Sequence[str], meaning: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """The first row of each id; rows that repeat it must say the same."""
+def _numbers(table: Table, column: str) -> list[float | None]:
+    """The numbers of a column, None where one is missing (`MISSING`)."""
+    numbers: list[float | None] = []
+    for place, text in zip(table.places, table.texts(column), strict=True):
+        try:
+            numbers.append(None if text.lower() in MISSING else float(text))
+        except ValueError:
+            numbers.append(math.nan)
+        if numbers[-1] is not None and not math.isfinite(numbers[-1]):
+            raise UserError(
+                f"{table.name}, {place}: {column} is {text[:50]!r}; split.numbers takes numbers, and for missing "
+                "ones an empty cell or na"
+            )
+    return numbers
+
+
+def _unique(table: Table, ids: Sequence[str], meaning: Sequence[tuple]) -> dict[str, int]:
+    """The first row of each id; rows that repeat it must say the same: label, group and numbers."""
     row_of: dict[str, int] = {}
     contrary = []
     for row, name in enumerate(ids):
         if meaning[row_of.setdefault(name, row)] != meaning[row]:
             contrary.append(f"{name} ({table.places[row_of[name]]} and {table.places[row]})")
     if contrary:
-        raise UserError(f"{table.name}: {len(contrary)} repeated ids with another label or group: {few(contrary)}")
+        raise UserError(
+            f"{table.name}: {len(contrary)} repeated ids with another label, group or number: {few(contrary)}"
+        )
     return row_of
 
 
 def _match_all(
     table: Table,
     row_of: Mapping[str, int],
-    meaning: Sequence[tuple[str, str]],
+    meaning: Sequence[tuple],
     images: Sequence[str],
     endings: Sequence[Mapping[str, list[int]]],
     rejected_endings: Sequence[Mapping[str, list[int]]],

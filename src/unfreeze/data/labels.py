@@ -23,12 +23,14 @@ class Label:
 
     `label` is "" for an unlabelled test image; else its class, or with several labels an image their names in
     order with spaces between them, `-` if it has none. `split` is the given split, if any. Images with the same
-    `group` must not be parted; "" is no group.
+    `group` must not be parted; "" is no group. `numbers` are those of the columns `split.numbers`, None where one
+    is missing.
     """
 
     label: str
     split: str | None
     group: str = ""
+    numbers: tuple[float | None, ...] = ()
 
     def names(self, kind: str) -> list[str]:
         """The classes or labels that the image has."""

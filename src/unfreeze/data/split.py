@@ -16,10 +16,13 @@ from unfreeze.data.stratify import deal
 from unfreeze.data.table_file import TABLE_SUFFIXES
 from unfreeze.params import Number, Section, Seed
 
+SOURCES = ("folders", "records")
+"""Of labels, beside files."""
+
 
 def _source_of_labels(value: str) -> str:
-    if value != "folders" and not value.lower().endswith(TABLE_SUFFIXES):
-        raise ValueError("must be `folders`, or the name of a .csv, .tsv or .json file in the archive")
+    if value not in SOURCES and not value.lower().endswith(TABLE_SUFFIXES):
+        raise ValueError("must be `folders`, `records`, or the name of a .csv, .tsv or .json file in the archive")
     return value
 
 
@@ -36,7 +39,8 @@ class SplitParams(Section):
     """`split`: used for the splits that the data does not bring along."""
 
     labels: Annotated[str, AfterValidator(_source_of_labels)]
-    """`folders`: an image's folder is its class; else the file in the archive that says the labels."""
+    """`folders`: an image's folder is its class; `records`: the fields of the records that hold the bands; else
+    the file in the archive that says the labels."""
     kind: Literal["single", "multi"]
     """`single`: one class an image; `multi`: any number of labels an image."""
     id_column: Annotated[str, Field(min_length=1)]
@@ -44,7 +48,10 @@ class SplitParams(Section):
     label_column: Annotated[str, Field(min_length=1)]
     """The column of labels; `auto`: found by its name, else the only one left, or several of 0 and 1."""
     group: Annotated[str, Field(min_length=1)]
-    """A column whose equal values (a patient) stay in one split and fold; an empty cell is no group; `none`."""
+    """A column whose equal values (a patient) stay in one split and fold; an empty cell, or `na`, is no group;
+    `none`."""
+    numbers: list[Annotated[str, Field(min_length=1)]]
+    """Columns of numbers, such as an angle, that join the features at the head's input."""
     seed: Seed
     train: Literal["all"] | Annotated[int, Field(ge=1)]
     """Training images a class, for learning from few; `all`: what is not in the other splits."""
@@ -68,12 +75,26 @@ class SplitParams(Section):
                 raise ValueError(
                     "split.kind = multi: a folder gives one class an image; name a file in split.labels"
                 )
-            for key, unset in (("id_column", "auto"), ("label_column", "auto"), ("group", "none")):
+            for key, unset in (
+                ("id_column", "auto"),
+                ("label_column", "auto"),
+                ("group", "none"),
+                ("numbers", []),
+            ):
                 if getattr(self, key) != unset:
                     raise ValueError(
                         f"split.{key} = {getattr(self, key)} has no effect with split.labels = folders; "
                         f"set {unset}"
                     )
+        if (self.labels == "records") != params.decode.bands:
+            wanted = "records" if params.decode.bands else "folders, or a file"
+            raise ValueError(
+                f"split.labels = {self.labels}: with decode.channels = {params.decode.channels} labels come from "
+                f"{wanted}"
+            )
+        for name in self.numbers:
+            if name in (self.id_column, self.label_column) or self.numbers.count(name) > 1:
+                raise ValueError(f"split.numbers = {self.numbers}: {name} is the ids, the labels, or named twice")
         if self.iterative:
             for key, plain in (("train", "all"), ("valid", 0.2), ("test", 0.2)):
                 if isinstance(value := getattr(self, key), int) and value:

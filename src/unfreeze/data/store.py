@@ -66,6 +66,12 @@ class ArrayWriter:
         np.lib.format.write_array_header_1_0(self._file, header)
 
 
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write a whole array as `ArrayWriter` does."""
+    with ArrayWriter(path, array.shape[1:], array.dtype) as writer:
+        writer.append(array)
+
+
 def open_array(path: Path) -> np.ndarray:
     """The array in a `.npy` file as a read-only memory map: nothing is read before it is used.
 

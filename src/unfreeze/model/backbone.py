@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -194,7 +195,7 @@ class ModelParams(Section):
 
 @dataclass
 class Backbone:
-    """The two layer groups and what they expect (mean and standard deviation a channel, of RGB in [0, 1])."""
+    """The two layer groups and what they expect: mean and standard deviation a channel, of images in [0, 1]."""
 
     early: nn.Sequential
     late: nn.Sequential
@@ -202,10 +203,13 @@ class Backbone:
     std: tuple[float, ...] = IMAGENET_STD
 
 
-def build_backbone(arch: str, weights: str, seed: int, size: int = 224, stem: str = "imagenet") -> Backbone:
+def build_backbone(
+    arch: str, weights: str, seed: int, size: int = 224, stem: str = "imagenet", channels: int = 3
+) -> Backbone:
     """Build `arch`, load `weights` (see `ModelParams`) and cut it. `none` initialises from `seed`.
 
-    `size` is the input's side in pixels, which ViT and MaxViT are built for; `stem` as in `ModelParams`.
+    `size` is the input's side in pixels, which ViT and MaxViT are built for; `stem` as in `ModelParams`; for other
+    `channels` than 3 see `adapt_channels`.
 
     Raises:
         UserError: weights that cannot be had, are damaged or belong to another network.
@@ -223,7 +227,45 @@ def build_backbone(arch: str, weights: str, seed: int, size: int = 224, stem: st
         _load(net, backbone, _read_state(Path(weights)), weights)
     elif weights != "none":
         _load(net, backbone, _download(arch, weights), weights)
+    if channels != 3:
+        adapt_channels(backbone, channels)
     return backbone
+
+
+def normalise(backbone: Backbone, own: Mapping[str, Sequence[float]]) -> None:
+    """Give the backbone the data's own `mean` and `std` a channel, where there are any: those of measured values,
+    in data/normalisation.json. Images keep what the weights expect."""
+    if own.get("mean"):
+        backbone.mean, backbone.std = tuple(own["mean"]), tuple(own["std"])
+
+
+def adapt_channels(backbone: Backbone, channels: int) -> None:
+    """Make the first convolution take `channels` in place of RGB, in place.
+
+    With 4 or more, the first three stay red, green and blue and each other one gets the mean of their weights;
+    with 1 or 2, all get that mean. All weights are then scaled by 3 / channels (the rule of timm's
+    `adapt_input_conv`), so that an image with the same grey in all its channels gives the response of RGB.
+
+    RGB's normalisation differs a channel, the new one is the same for all, their mean. The weights take up the
+    ratio of the standard deviations and a bias the difference of the means. That makes the responses equal, except
+    at the outermost pixels, where the padding is that one mean grey instead of RGB's mean colour.
+    """
+    import torch
+    from torch import nn
+
+    conv = next(module for module in backbone.early.modules() if isinstance(module, nn.Conv2d))
+    mean, std = torch.tensor(backbone.mean), torch.tensor(backbone.std)
+    with torch.no_grad():
+        rgb = conv.weight / std.view(1, 3, 1, 1)
+        shift = (rgb.sum((2, 3)) * (mean.mean() - mean)).sum(1)
+        grey = rgb.mean(1, keepdim=True)
+        own = [rgb] if channels > 3 else []
+        weight = torch.cat([*own, grey.expand(-1, channels - 3 * len(own), -1, -1)], dim=1)
+        conv.weight = nn.Parameter(weight * std.mean() * 3 / channels)
+        conv.bias = nn.Parameter(shift if conv.bias is None else conv.bias + shift)
+    conv.in_channels = channels
+    backbone.mean = (mean.mean().item(),) * channels
+    backbone.std = (std.mean().item(),) * channels
 
 
 def normalisation(arch: str, weights: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -1,7 +1,7 @@
 """Backbone and head together: layer groups, freezing, and the one file a trained network is."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,12 +12,17 @@ from torch import Tensor, nn
 
 from unfreeze.console import UserError
 from unfreeze.files import replacing
-from unfreeze.model.backbone import Backbone, ModelParams, build_backbone, pool
+from unfreeze.model.backbone import Backbone, ModelParams, build_backbone, normalise, pool
 from unfreeze.model.head import HeadParams, build_head
+
+CHANNELS = {"grey": 1, "rgba": 4}
+"""How many channels `decode.channels` stores, where it is not 3."""
 
 
 class Network(nn.Module):
-    """Images `[B, 3, H, W]` float in [0, 1] to logits `[B, classes]`.
+    """Images `[B, C, H, W]`, float in [0, 1] or measured values, to logits `[B, classes]`.
+
+    Where there are numbers beside the images, `[B, E]`, they join the features at the head's input.
 
     `groups` are the layer groups early, late and head. Frozen groups get no gradient and stay in evaluation
     mode: their BatchNorm statistics do not move and their dropout is off.
@@ -40,8 +45,9 @@ class Network(nn.Module):
         """The pooled pair of activations, `[B, 2C]`."""
         return pool(self.late(self.early((images - self.mean) / self.std)))
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.features(images))
+    def forward(self, images: Tensor, numbers: Tensor | None = None) -> Tensor:
+        features = self.features(images)
+        return self.head(features if numbers is None else torch.cat([features, numbers], dim=1))
 
     def freeze_to(self, group: int, train_bn: bool = False) -> None:
         """Freeze the groups before `group`: 0 trains all of them, 2 the head alone. With `train_bn` their
@@ -82,6 +88,10 @@ class Card:
     size: int
     stored_size: int
     fit: str
+    channels: str
+    """Of stored images: `decode.channels`."""
+    numbers: list[dict]
+    """How each number beside the images is standardised (`data.standard.number_statistics`)."""
     hidden: list[int]
     dropout: list[float]
     mean: list[float]
@@ -130,7 +140,7 @@ def load_network(path: Path) -> tuple[Network, Card]:
     tensors, stored = read(path)
     try:
         card = Card(**stored)
-        backbone = build_backbone(card.arch, "none", seed=0, size=card.size, stem=card.stem)
+        backbone = build_backbone(card.arch, "none", 0, card.size, card.stem, channels=len(card.mean))
         backbone.mean, backbone.std = tuple(card.mean), tuple(card.std)
         head_in = tensors["head.0.weight"].shape[0]
         head = build_head(head_in, len(card.classes), HeadParams(hidden=card.hidden, dropout=card.dropout), seed=0)
@@ -159,15 +169,30 @@ def load_head(path: Path) -> tuple[nn.Sequential, HeadParams, list[str], float |
 
 
 def assemble(
-    model: ModelParams, head: Path, fit: str, stored_size: int, augment: dict, seed: int
+    model: ModelParams,
+    head: Path,
+    fit: str,
+    stored_size: int,
+    augment: dict,
+    seed: int,
+    channels: str = "rgb",
+    normalisation: Mapping[str, Sequence[float]] | None = None,
+    numbers: Sequence[dict] = (),
 ) -> tuple[Network, Card, float | None]:
-    """The backbone that `model` describes under the head of file `head`; the card, and the rate of that head."""
-    backbone = build_backbone(model.arch, model.weights, seed, model.size, model.stem)
+    """The backbone that `model` describes under the head of file `head`; the card, and the rate of that head.
+
+    `channels` and `numbers` as in `Card`; `normalisation` as in `backbone.normalise`.
+    """
+    count = CHANNELS.get(channels, 3)
+    backbone = build_backbone(model.arch, model.weights, seed, model.size, model.stem, count)
+    normalise(backbone, normalisation or {})
     trained, params, classes, lr = load_head(head)
     card = Card(
         classes=classes,
         stored_size=stored_size,
         fit=fit,
+        channels=channels,
+        numbers=list(numbers),
         mean=list(backbone.mean),
         std=list(backbone.std),
         augment=augment,

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from unfreeze.train.loop import Batch
+
 MAX_ROTATION = 10.0
 """Degrees."""
 MAX_LIGHTING = 0.05
@@ -27,6 +29,9 @@ class AugmentParams(Section):
     `none`: not at all. `flip`: zoom, random crop and horizontal flips (small images from scratch). `basic`: zoom
     and random crop, rotation up to 10 degrees, brightness and contrast up to 0.05. `side_on`: basic and
     horizontal flips (photos). `top_down`: basic and the eight symmetries of the square (satellite, microscope).
+
+    Brightness and contrast are those of images in [0, 1]: measured values (float arrays, such as decibels of
+    radar) are turned, mirrored and zoomed, and otherwise left as they were measured.
     """
 
     set: Literal["none", "flip", "basic", "side_on", "top_down"]
@@ -102,53 +107,73 @@ def draw(
 
 
 def apply(images: Tensor, theta: Tensor, light: Tensor, size: int) -> Tensor:
-    """Transform stored images uint8 `[B, S, S, 3]`, edges reflected: float `[B, 3, size, size]` in [0, 1]."""
+    """Transform stored images uint8 `[B, S, S, C]`, edges reflected: float `[B, C, size, size]` in [0, 1].
+
+    Measured values, float `[B, S, S, C]`, keep their scale and get no `light`.
+    """
     from torch.nn.functional import affine_grid, grid_sample
 
+    measured = images.is_floating_point()
     images = _as_float(images)
     grid = affine_grid(theta, [*images.shape[:2], size, size], align_corners=False)
     views = grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    if measured:
+        return views
     mean = views.mean((1, 2, 3), keepdim=True)
     brightness, contrast = light[:, 0].view(-1, 1, 1, 1), light[:, 1].view(-1, 1, 1, 1)
     return ((views - mean) * contrast + mean + brightness).clamp_(0, 1)
 
 
 def plain(images: Tensor, size: int) -> Tensor:
-    """The plain view of stored images uint8 `[B, S, S, 3]`, their centre: float `[B, 3, size, size]` in [0, 1]."""
+    """The plain view of stored images uint8 `[B, S, S, C]`, their centre: float `[B, C, size, size]` in [0, 1], or
+    for float ones the measured values."""
     start = round((images.shape[1] - size) / 2)
     return _as_float(images[:, start : start + size, start : start + size])
 
 
 def shrink(images: Tensor, size: int) -> Tensor:
-    """Stored images uint8 `[B, S, S, 3]` as if they had been stored at `size`: uint8 `[B, size, size, 3]`."""
+    """Stored images `[B, S, S, C]` as if they had been stored at `size`: `[B, size, size, C]`, uint8 or float."""
     import torch
     from torch.nn.functional import interpolate
 
     smaller = interpolate(_as_float(images), size=(size, size), mode="bilinear", antialias=True)
-    return smaller.mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1)
+    smaller = smaller.permute(0, 2, 3, 1)
+    return smaller if images.is_floating_point() else smaller.mul_(255).round_().to(torch.uint8)
 
 
 def _as_float(images: Tensor) -> Tensor:
     import torch
 
-    return images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last).div_(255)
+    inputs = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
+    return inputs if images.is_floating_point() else inputs.div_(255)
 
 
 class Images:
-    """Stored images uint8 `[N, S, S, 3]`, handed out by row as the network takes them, on the device.
+    """Stored images `[N, S, S, C]`, handed out by row as the network takes them, on the device.
 
     Args:
+        pixels: uint8, or float32 of measured values.
         size: pixels a side of a view.
         scale: of the views: they show what views of `size / scale` pixels would.
+        numbers: those beside each image, float32 `[N, E]`. If there are any, they are handed out with the views,
+            as a pair: images `[B, C, size, size]` and numbers `[B, E]`.
     """
 
-    def __init__(self, pixels: np.ndarray, size: int, device: torch.device, scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        size: int,
+        device: torch.device,
+        scale: float = 1.0,
+        numbers: np.ndarray | None = None,
+    ) -> None:
         self.pixels, self.size, self.device, self.scale = pixels, size, device, scale
+        self.numbers = numbers
         self.stored = round(pixels.shape[1] * scale)
 
     def at(self, size: int) -> Images:
         """The same views in `size` pixels a side, for training at growing sizes."""
-        return Images(self.pixels, size, self.device, self.scale * size / self.size)
+        return Images(self.pixels, size, self.device, self.scale * size / self.size, self.numbers)
 
     def _batch(self, rows: np.ndarray) -> Tensor:
         import torch
@@ -156,11 +181,18 @@ class Images:
         images = torch.from_numpy(self.pixels[rows]).to(self.device)
         return images if self.stored == images.shape[1] else shrink(images, self.stored)
 
-    def plain(self, rows: np.ndarray, epoch: int = 0) -> Tensor:
-        """Plain views of `rows`, the same in every epoch."""
-        return plain(self._batch(rows), self.size)
+    def _with_numbers(self, views: Tensor, rows: np.ndarray) -> Batch:
+        import torch
 
-    def augmented(self, rows: np.ndarray, epoch: int, params: AugmentParams, *key: int | str) -> Tensor:
+        if self.numbers is None or not self.numbers.shape[1]:
+            return views
+        return views, torch.from_numpy(self.numbers[rows]).to(self.device)
+
+    def plain(self, rows: np.ndarray, epoch: int = 0) -> Batch:
+        """Plain views of `rows`, the same in every epoch."""
+        return self._with_numbers(plain(self._batch(rows), self.size), rows)
+
+    def augmented(self, rows: np.ndarray, epoch: int, params: AugmentParams, *key: int | str) -> Batch:
         """Views of `rows` drawn for `key` and `epoch`; the plain ones if the set is `none`."""
         import torch
 
@@ -168,4 +200,4 @@ class Images:
             return self.plain(rows)
         theta, light = draw(rows, params, self.stored, self.size, round(params.pad * self.scale), *key, epoch)
         theta, light = torch.from_numpy(theta).to(self.device), torch.from_numpy(light).to(self.device)
-        return apply(self._batch(rows), theta, light, self.size)
+        return self._with_numbers(apply(self._batch(rows), theta, light, self.size), rows)

@@ -27,7 +27,7 @@ from unfreeze.train.schedule import StepParams, TrainHeadParams, cycle_lengths, 
 
 @dataclass(frozen=True)
 class Features:
-    """The cached features, handed out by row: float32 `[B, F]` on the device.
+    """The cached features, with the numbers beside the images, handed out by row: float32 `[B, F]` on the device.
 
     `views` is `[1 + K, N, F]`: those of the plain view of every image, and of K augmented ones.
     """
@@ -56,9 +56,13 @@ class Features:
         return self.views[torch.from_numpy(view), torch.from_numpy(rows)]
 
 
-def read_features(folder: Path, device: torch.device) -> Features:
-    """What precompute-features wrote: plain.npy and view_*.npy, each `[N, F]`, in the device's memory."""
+def read_features(folder: Path, numbers: Path, device: torch.device) -> Features:
+    """What precompute-features wrote, plain.npy and view_*.npy, each `[N, F]`, and beside each the `numbers`
+    `[N, E]` that the split stage wrote, in the device's memory."""
     arrays = [open_array(path) for path in (folder / "plain.npy", *sorted(folder.glob("view_*.npy")))]
+    beside = open_array(numbers)
+    if beside.shape[1]:
+        arrays = [np.concatenate([array, beside[: len(array)]], axis=1) for array in arrays]
     return Features(torch.from_numpy(np.stack(arrays)).to(device))
 
 

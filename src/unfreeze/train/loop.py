@@ -18,7 +18,10 @@ from unfreeze.train.schedule import Pace, StepParams
 MAX_WEIGHT = 100.0
 """Bound of the weights of labels in the loss."""
 
-Inputs = Callable[[np.ndarray, int], Tensor]
+Batch = Tensor | tuple[Tensor, ...]
+"""What a module takes: features, or images, or images with numbers beside them."""
+
+Inputs = Callable[[np.ndarray, int], Batch]
 """(rows, epoch) -> what the module takes for these rows, on the device."""
 
 
@@ -97,14 +100,14 @@ def train_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     params: StepParams,
-    inputs: Tensor,
+    inputs: Batch,
     targets: Tensor,
     multi: bool = False,
     weight: Tensor | None = None,
 ) -> float:
     """One step; returns the loss before it. For `targets`, `multi` and `weight` see `loss_of`."""
     with fabric.autocast():
-        logits = model(inputs)
+        logits = call(model, inputs)
     loss = loss_of(logits, targets, params.label_smoothing, multi, weight)
     optimizer.zero_grad()
     fabric.backward(loss)
@@ -158,13 +161,22 @@ def balanced(rows: np.ndarray, targets: np.ndarray, *key: int | str) -> np.ndarr
     return draws.generator(*key).choice(rows, len(rows), p=1 / (len(counts) * counts[which]))
 
 
-def mix(inputs: Tensor, targets: Tensor, alpha: float, *key: int | str) -> tuple[Tensor, Tensor]:
+def call(model: nn.Module, batch: Batch) -> Tensor:
+    """What `model` says of a batch."""
+    return model(*batch) if isinstance(batch, tuple) else model(batch)
+
+
+def mix(inputs: Batch, targets: Tensor, alpha: float, *key: int | str) -> tuple[Batch, Tensor]:
     """Mixup (Zhang et al. 2018): each input `[B, ...]` and target `[B, C]` mixed with another one of the batch, by
     one share for the whole batch, drawn from Beta(alpha, alpha)."""
     generator = draws.generator(*key)
     share = generator.beta(alpha, alpha)
-    other = torch.from_numpy(generator.permutation(len(inputs)))
-    return share * inputs + (1 - share) * inputs[other], share * targets + (1 - share) * targets[other]
+    other = torch.from_numpy(generator.permutation(len(targets)))
+
+    def mixed(values: Tensor) -> Tensor:
+        return share * values + (1 - share) * values[other]
+
+    return tuple(map(mixed, inputs)) if isinstance(inputs, tuple) else mixed(inputs), mixed(targets)
 
 
 def seed_step(*key: int | str) -> None:
@@ -254,7 +266,7 @@ def predict(
     logits = []
     for start in range(0, len(rows), batch_size):
         with fabric.autocast():
-            logits.append(model(inputs(rows[start : start + batch_size], epoch)).float().cpu())
+            logits.append(call(model, inputs(rows[start : start + batch_size], epoch)).float().cpu())
     return torch.cat(logits)
 
 
