@@ -40,6 +40,12 @@ lock: ## Pin the newest versions within pyproject.toml's ranges (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links --upgrade -o requirements.lock
 
+clean-checkpoints: ## Forget interrupted training
+	rm -rf .checkpoints
+
+verify: setup ## Run the current commit in a fresh clone: does it give the same numbers?
+	@python -m unfreeze.verify
+
 clean: ## Remove what the pipeline made (the cache in .dvc/cache stays)
 	rm -rf data/images data/features data/*.* models results/*/
 

@@ -131,16 +131,19 @@ def finetuned(fabric, task: Task, head, seed: int, snapshots: int = 1, **changes
     from unfreeze.model.backbone import build_backbone
     from unfreeze.model.network import Network
     from unfreeze.train.finetune import Finetuning, snapshot_epochs
+    from unfreeze.train.history import History
 
     params = task.finetune.model_copy(update=changes)
     backbone = build_backbone(task.arch, task.weights, seed, task.images.size)
     network = Network(backbone, deepcopy(head)).to(fabric.device, memory_format=channels_last)
-    training = Finetuning(fabric, network, task.images, task.table, task.augment, params, None, seed)
-    kept, found = snapshot_epochs(training.phases, snapshots), []
-    views = (task.table.rows["valid"], 4, task.augment, seed, 32)
-    for epoch, _ in enumerate(training):
-        if epoch in kept:
-            found.append(predict_views(fabric, network, task.images, *views)[1])
+    views, found = (task.table.rows["valid"], 4, task.augment, seed, 32, False), []
+    with tempfile.TemporaryDirectory() as folder, History(Path(folder), "accuracy") as history:
+        how = (task.augment, params, None, seed, history, None)
+        training = Finetuning(fabric, network, task.images, task.table, *how)
+        kept = snapshot_epochs(training.phases, snapshots)
+        for epoch in training:
+            if epoch.epoch in kept:
+                found.append(predict_views(fabric, network, task.images, *views)[1])
     plain, tta = predict_views(fabric, network, task.images, *views)
     yield "plain", error(task, plain)
     yield "tta", error(task, tta)

@@ -1,7 +1,5 @@
 """The whole network on augmented images, first frozen, then unfrozen: models/, results/finetune/."""
 
-import shutil
-
 from unfreeze import files, paths
 from unfreeze.console import run
 from unfreeze.data.images import DecodeParams
@@ -16,19 +14,15 @@ from unfreeze.train.schedule import FinetuneParams
 
 def main() -> str:
     params = load(
-        "unfreeze-finetune",
-        seed=Seed,
-        decode=DecodeParams,
-        model=ModelParams,
-        augment=AugmentParams,
-        finetune=FinetuneParams,
-        runtime=RuntimeParams,
-    )
+        "unfreeze-finetune", seed=Seed, decode=DecodeParams, model=ModelParams, augment=AugmentParams,
+        finetune=FinetuneParams, runtime=RuntimeParams,
+    )  # fmt: skip
     fabric = start(params.runtime)
     from torch import channels_last
 
     from unfreeze.model.network import assemble, save_network
     from unfreeze.train.augment import Images
+    from unfreeze.train.checkpoint import Checkpoint
     from unfreeze.train.finetune import Finetuning, snapshot_epochs
     from unfreeze.train.history import History
     from unfreeze.train.lr_finder import write_curve
@@ -41,26 +35,29 @@ def main() -> str:
     network, card, head_lr = assemble(*trained)
     network.to(fabric.device, memory_format=channels_last)
     images = Images(pixels, params.model.size, fabric.device, numbers=numbers)
-    training = Finetuning(fabric, network, images, table, params.augment, params.finetune, head_lr, params.seed)
-    shutil.rmtree(paths.SNAPSHOTS, ignore_errors=True)  # of an earlier run: every file there predicts
-    paths.SNAPSHOTS.mkdir(parents=True)
-    kept = snapshot_epochs(training.phases, params.finetune.snapshots)
-    with History(paths.FINETUNE, table.headline) as history:
-        for phase, steps, valid in training:
-            epoch = history.record(steps, phase.name, *valid[:2], may_be_best=phase.size == params.model.size)
-            card.thresholds.update(valid.thresholds)
-            if epoch is history.best:
-                save_network(paths.BEST_MODEL, network, card)
-            if epoch.epoch in kept:
-                save_network(paths.SNAPSHOTS / f"epoch_{epoch.epoch:03}.safetensors", network, card)
-    if not history.epochs:
-        card.thresholds.update(training.validate(images).thresholds)
-        save_network(paths.BEST_MODEL, network, card)
+    training = (params.augment, params.finetune, head_lr, params.seed)
+
+    with Checkpoint("unfreeze-finetune") as checkpoint:
+        # Until the end they stand beside the checkpoint: DVC deletes outs before it runs a stage again.
+        best, snapshots = checkpoint.folder / paths.BEST_MODEL.name, checkpoint.folder / paths.SNAPSHOTS.name
+        with History(paths.FINETUNE, table.headline, checkpoint.info) as history:
+            tuning = Finetuning(fabric, network, images, table, *training, history, checkpoint)
+            kept = snapshot_epochs(tuning.phases, params.finetune.snapshots)
+            for epoch in tuning:
+                card.thresholds.update(tuning.thresholds)
+                if epoch is history.best:
+                    save_network(best, network, card)
+                if epoch.epoch in kept:
+                    save_network(snapshots / f"epoch_{epoch.epoch:03}.safetensors", network, card)
+    card.thresholds.update(tuning.thresholds if history.epochs else tuning.validate(images).thresholds)
     save_network(paths.MODEL, network, card)
-    write_curve(paths.FINETUNE / "lr_curve.csv", training.curve)
+    files.copy(best if history.epochs else paths.MODEL, paths.BEST_MODEL)
+    files.copy_folder(snapshots, paths.SNAPSHOTS)  # every file there predicts
+    write_curve(paths.FINETUNE / "lr_curve.csv", tuning.curve)
     files.write_json(paths.ENVIRONMENT, environment(params.runtime, fabric))  # no out: it differs by machine
-    found = {"lr": training.lr, **training.suggestions, **history.summary()}
+    found = {"lr": tuning.lr, **tuning.suggestions, **history.summary()}
     files.write_json(paths.FINETUNE / "metrics.json", found)
+    checkpoint.remove()
     return str(history)
 
 

@@ -1,7 +1,5 @@
 """The head on cached features, and its cross-validation: models/head.safetensors, results/train_head/."""
 
-import json
-
 from unfreeze import files, paths
 from unfreeze.console import run
 from unfreeze.data.table import read_split
@@ -20,7 +18,8 @@ def main() -> str:
     from unfreeze.evaluate import metrics, multilabel
     from unfreeze.evaluate.results import write_out_of_fold
     from unfreeze.model.network import save_head
-    from unfreeze.train.head import cross_validate, fit_head, predict_head, read_features
+    from unfreeze.train.checkpoint import Checkpoint, fit_resumably
+    from unfreeze.train.head import cross_validate, head_learner, head_paces, predict_head, read_features
     from unfreeze.train.history import History
     from unfreeze.train.loop import probabilities
     from unfreeze.train.score import score
@@ -29,31 +28,35 @@ def main() -> str:
     table = read_split(paths.SPLIT_CSV, features.count or None)
     classes = len(table.classes)
     head = build_head(features.width, classes, params.head, params.seed).to(fabric.device)
-    with History(paths.TRAIN_HEAD, table.headline) as history:
+    checkpoint = Checkpoint("train-head")
+    with checkpoint, History(paths.TRAIN_HEAD, table.headline, checkpoint.info) as history:
         if not features.count:
             save_head(paths.HEAD, head, params.head, table.classes, lr=None)
             write_out_of_fold(paths.TRAIN_HEAD / "out_of_fold.csv", table)
             files.write_json(paths.TRAIN_HEAD / "metrics.json", {})
             return "skipped: there are no features, the head stays untrained"
 
-        suggestions = json.loads((paths.FIND_LR / "metrics.json").read_text(encoding="utf-8"))
-        lr = chosen(params.train_head.lr, suggestions, "train_head.lr")
+        lr = chosen(params.train_head.lr, files.read_json(paths.FIND_LR / "metrics.json"), "train_head.lr")
         targets = torch.from_numpy(table.targets).to(fabric.device)
         train, valid = table.rows["train"], table.rows["valid"]
-        training = (params.train_head, lr)
-        for steps in fit_head(fabric, head, features, targets, train, *training, (params.seed, "train-head")):
+        checkpoint.restore(head)
+        training = (targets, train, params.train_head, (params.seed, "train-head"))
+        learner = head_learner(fabric, head, features, *training)
+        schedule = head_paces(params.train_head, len(train))
+        for steps in fit_resumably(learner, train, lr, schedule, history, checkpoint):
             logits = predict_head(fabric, head, features, valid)
             history.record(steps, "head", *score(logits, targets[valid].cpu())[:2])
     save_head(paths.HEAD, head, params.head, table.classes, lr)
 
-    judge = multilabel if table.multi else metrics
+    judge, logits = multilabel if table.multi else metrics, predict_head(fabric, head, features, valid)
     found = {"lr": lr, "valid": judge.scores(probabilities(logits, table.multi), table.targets[valid])}
-    folds = (table.folds, classes, params.head, *training, params.seed)
+    folds = (table.folds, classes, params.head, params.train_head, lr, params.seed)
     held_out = cross_validate(fabric, features, targets, *folds)
     write_out_of_fold(paths.TRAIN_HEAD / "out_of_fold.csv", table, held_out)
     if table.folds.max() >= 0:
         found["cross_validation"] = judge.fold_scores(held_out, table.targets, table.folds)
     files.write_json(paths.TRAIN_HEAD / "metrics.json", found)
+    checkpoint.remove()
     headline, loss = found["valid"][table.headline], found["valid"]["log_loss"]
     return f"validation {table.headline} {headline:.4f}, log loss {loss:.4f}"
 

@@ -7,6 +7,7 @@ A change that must not alter numbers leaves tests/golden/ alone; one that may wr
 import json
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from unfreeze.runtime import RuntimeParams, start
 from unfreeze.train.augment import AugmentParams, Images
 from unfreeze.train.finetune import Finetuning
 from unfreeze.train.head import Features, fit_head
+from unfreeze.train.history import History
 from unfreeze.train.schedule import FinetuneParams, TrainHeadParams
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -76,8 +78,9 @@ def finetune_losses() -> list[float]:
     )  # fmt: skip
     fabric, images = one_cpu(), Doubles(pixels, 32, torch.device("cpu"))
     augment = AugmentParams(set="side_on", max_zoom=1.1, pad=0)
-    epochs = Finetuning(fabric, network.double(), images, table, augment, params, None, 1)
-    return [step.loss for _, steps, _ in epochs for step in steps]
+    with TemporaryDirectory() as folder, History(Path(folder), "accuracy") as history:
+        list(Finetuning(fabric, network.double(), images, table, augment, params, None, 1, history, None))
+    return [step.loss for step in history.steps]
 
 
 LOSSES = {"head": head_losses, "finetune": finetune_losses}

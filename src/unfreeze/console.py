@@ -1,8 +1,12 @@
 """What a stage shows while it runs: progress, one summary line, and errors without a traceback."""
 
+import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -43,6 +47,7 @@ def progress(total: int, what: str, unit: str = "img") -> tqdm:
 def run(stage: str, main: Callable[[], str]) -> None:
     """Run a stage's `main`, print the summary line it returns, and end with a clear message on a user's error."""
     started = time.perf_counter()
+    _end_with_dvc()
     try:
         summary = main()
     except UserError as error:
@@ -50,3 +55,24 @@ def run(stage: str, main: Callable[[], str]) -> None:
     except KeyboardInterrupt:
         sys.exit(f"{stage}: interrupted; nothing half-made is left, `dvc repro` goes on from here")
     print(f"{stage}: {summary} ({time.perf_counter() - started:.1f} s)", flush=True)
+
+
+def _end_with_dvc() -> None:
+    """Whoever kills dvc alone leaves the stage that it started running: have it end as well, by SIGTERM."""
+    import psutil
+
+    def is_dvc(process: psutil.Process) -> bool:
+        try:
+            return any(Path(word).name == "dvc" for word in process.cmdline()[:3])
+        except psutil.Error:
+            return False
+
+    dvc = next(filter(is_dvc, psutil.Process().parents()), None)
+
+    def watch(dvc: psutil.Process) -> None:
+        while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if dvc:
+        threading.Thread(target=watch, args=(dvc,), daemon=True).start()

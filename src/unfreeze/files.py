@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,20 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file."""
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Make `target` a folder of copies of the files in `source`, which need not exist, and of no others."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for file in sorted(source.glob("*")):
+        copy(file, target / file.name)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from unfreeze.console import UserError
-from unfreeze.params import Number, Section
+from unfreeze.params import Number, Section, read_yaml
+from unfreeze.paths import PARAMS
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -88,6 +89,11 @@ def start(params: RuntimeParams, exact: bool = False) -> Fabric:
     fabric = Fabric(accelerator=device, devices=1, precision={"32": "32-true", "bf16": "bf16-mixed"}[precision])
     fabric.launch()
     return fabric
+
+
+def checkpoint_minutes() -> float:
+    """`runtime.checkpoint_minutes`, read around DVC: it changes no result, and no stage runs again for it."""
+    return AllRuntimeParams(**read_yaml(PARAMS)["runtime"]).checkpoint_minutes
 
 
 def environment(params: RuntimeParams, fabric: Fabric) -> dict[str, Any]:

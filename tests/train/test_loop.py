@@ -1,4 +1,6 @@
 import itertools
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -242,10 +244,12 @@ def run_finetune(fabric, pictures, head_lr=None, **changes):
     start = {name: value.clone() for name, value in network.state_dict().items()}
     seen = []
     augment = AugmentParams(set="side_on", max_zoom=1.1, pad=0)
-    training = Finetuning(fabric, network, images, table, augment, params, head_lr, 1)
-    for phase, steps, valid in training:
-        changed = {n.split(".")[0] for n, v in network.state_dict().items() if not torch.equal(v, start[n])}
-        seen.append((phase.name, len(steps), changed, valid))
+    with TemporaryDirectory() as folder, History(Path(folder), "accuracy") as history:
+        training = Finetuning(fabric, network, images, table, augment, params, head_lr, 1, history, None)
+        for epoch in training:
+            changed = {n.split(".")[0] for n, v in network.state_dict().items() if not torch.equal(v, start[n])}
+            steps = sum(step.epoch == epoch.epoch for step in history.steps)
+            seen.append((epoch.phase, steps, changed, (epoch.valid_loss, epoch.valid_score)))
     return seen, network, start, training
 
 
@@ -410,5 +414,6 @@ def test_numbers_alone_can_tell_the_classes(fabric):
     network.head[0].weight.data[:1024] = 0.01
     images = Images(pixels, 32, torch.device("cpu"), numbers=numbers)
     augment = AugmentParams(set="flip", max_zoom=1, pad=0)
-    *_, (_, _, (_, accuracy)) = Finetuning(fabric, network, images, table, augment, params, None, 1)
-    assert accuracy == 1
+    with TemporaryDirectory() as folder, History(Path(folder), "accuracy") as history:
+        *_, last = Finetuning(fabric, network, images, table, augment, params, None, 1, history, None)
+    assert last.valid_score == 1

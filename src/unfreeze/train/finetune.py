@@ -1,16 +1,20 @@
 """Steps 4 to 8 of the recipe: the head on augmented images, then the whole network, at one or growing sizes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import accumulate
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
 from unfreeze.data.table import SplitTable
 from unfreeze.model.network import Network
+from unfreeze.thresholds import Rule
 from unfreeze.train.augment import AugmentParams, Images
-from unfreeze.train.loop import Learner, Step, build_optimizer, fit, loss_weight, predict, steps_per_epoch
+from unfreeze.train.checkpoint import Checkpoint, fit_resumably
+from unfreeze.train.history import History
+from unfreeze.train.loop import Epoch, Learner, build_optimizer, loss_weight, predict, steps_per_epoch
 from unfreeze.train.lr_finder import LR_MAX, LR_MIN, FindLrParams, Point, chosen, find_lr, suggest
 from unfreeze.train.schedule import FinetuneParams, cycle_lengths, paces
 from unfreeze.train.score import Score, score
@@ -54,13 +58,14 @@ def snapshot_epochs(phases: list[Phase], snapshots: int) -> list[int]:
 class Finetuning:
     """Trains `network` in place while it is iterated over.
 
-    Each iteration is an epoch: its phase, its steps, and the score of the validation rows by their plain views at
-    the size of the phase.
+    Each iteration is an epoch as the history has it, judged by the plain views of the validation rows at the size
+    of its phase. What the caller does then is done again if the run is interrupted before the next epoch.
 
     Attributes:
         lr: the highest rate of the unfrozen cycles, `auto` until the range test has found it.
         curve: the range test of the whole network, empty before it and without it.
         suggestions: see `lr_finder.suggest`.
+        thresholds: those of the last epoch (see `score.Score`).
     """
 
     def __init__(
@@ -73,8 +78,14 @@ class Finetuning:
         params: FinetuneParams,
         head_lr: float | None,
         seed: int,
+        history: History,
+        checkpoint: Checkpoint | None,
     ) -> None:
-        """`head_lr` is what the frozen cycles take where `params.lr` is auto."""
+        """Args:
+        head_lr: what the frozen cycles take where `params.lr` is auto.
+        history: of an interrupted run, whose checkpoint is `checkpoint`, or empty.
+        checkpoint: None saves nothing.
+        """
         self.fabric, self.network, self.images, self.table = fabric, network, images, table
         self.augment, self.params, self.head_lr, self.seed = augment, params, head_lr, seed
         self.phases = plan(params, images.size)
@@ -82,10 +93,17 @@ class Finetuning:
         self.lr: float | str = params.lr
         self.curve: list[Point] = []
         self.suggestions: dict[str, float | None] = {}
+        self.thresholds: dict[Rule, list[float]] = {}
+        self.history, self.checkpoint = history, checkpoint
+        if checkpoint and (info := checkpoint.info):
+            checkpoint.restore(network)
+            self.lr, self.suggestions, self.thresholds = info["lr"], info["suggestions"], info["thresholds"]
+            self.curve = [Point(**point) for point in info["curve"]]
 
-    def __iter__(self) -> Iterator[tuple[Phase, list[Step], Score]]:
+    def __iter__(self) -> Iterator[Epoch]:
         train = self.table.rows["train"]
         per_epoch = steps_per_epoch(len(train), self.params.batch_size)
+        first = 0
         for phase in self.phases:
             images = self.images.at(phase.size)
             self.network.bn_freeze = self.params.bn_freeze is True and not phase.frozen
@@ -98,8 +116,23 @@ class Finetuning:
             lr = self.head_lr if phase.frozen and self.params.lr == "auto" else self.lr
             lengths = [epochs * per_epoch for epochs in phase.cycles]
             schedule = paces(self.params.schedule, lengths, self.params.momentum)
-            for steps in fit(self._learner(images, phase.name), train, lr, schedule):
-                yield phase, steps, self.validate(images)
+            learner = self._learner(images, phase.name)
+            ran = (learner, train, lr, schedule, self.history, self.checkpoint, first, self._found)
+            for steps in fit_resumably(*ran):
+                loss, value, self.thresholds = self.validate(images)
+                last_size = phase.size == self.images.size
+                yield self.history.record(steps, phase.name, loss, value, may_be_best=last_size)
+            first += sum(phase.cycles)
+
+    def _found(self) -> dict[str, Any]:
+        """What a checkpoint holds beside weights and history."""
+        curve = [asdict(point) for point in self.curve]
+        return {
+            "lr": self.lr,
+            "suggestions": self.suggestions,
+            "thresholds": self.thresholds,
+            "curve": curve,
+        }
 
     def validate(self, images: Images) -> Score:
         """The score of the network as it is now."""

@@ -22,7 +22,7 @@ from unfreeze.train.loop import (
     probabilities,
     steps_per_epoch,
 )
-from unfreeze.train.schedule import StepParams, TrainHeadParams, cycle_lengths, paces
+from unfreeze.train.schedule import Pace, StepParams, TrainHeadParams, cycle_lengths, paces
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,15 @@ def fit_head(
     key: tuple[int | str, ...],
 ) -> Iterator[list[Step]]:
     """Train `head` on `features` of `rows`; yields the steps of each epoch (see `loop.fit`)."""
-    per_epoch = steps_per_epoch(len(rows), params.batch_size)
-    lengths = cycle_lengths(per_epoch, params.cycles, params.cycle_len, params.cycle_mult)
     learner = head_learner(fabric, head, features, targets, rows, params, key)
-    return fit(learner, rows, lr, paces(params.schedule, lengths, params.momentum))
+    return fit(learner, rows, lr, head_paces(params, len(rows)))
+
+
+def head_paces(params: TrainHeadParams, rows: int) -> list[Pace]:
+    """The pace of every step of training on so many rows."""
+    per_epoch = steps_per_epoch(rows, params.batch_size)
+    lengths = cycle_lengths(per_epoch, params.cycles, params.cycle_len, params.cycle_mult)
+    return paces(params.schedule, lengths, params.momentum)
 
 
 def cross_validate(

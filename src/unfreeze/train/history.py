@@ -15,8 +15,11 @@ from unfreeze.train.loop import Epoch, Step
 class History:
     """A context that keeps `steps.csv`, `epochs.csv` and DVCLive's `live/` in `folder` up to date by epoch."""
 
-    def __init__(self, folder: Path, metric: str) -> None:
-        """`metric` is what the score of an epoch is: accuracy or f2."""
+    def __init__(self, folder: Path, metric: str, found: dict[str, Any] | None = None) -> None:
+        """Args:
+        metric: what the score of an epoch is, accuracy or f2.
+        found: what `state` gave before an interruption; the history goes on from there.
+        """
         self.folder, self.metric = folder, metric
         self.steps: list[Step] = []
         self.epochs: list[Epoch] = []
@@ -25,7 +28,21 @@ class History:
             self.live = Live(str(folder / "live"), dvcyaml=None, save_dvc_exp=False, report=None)
         except SCMError as error:
             raise UserError(f"DVCLive needs a git repository with a commit ({error}): git commit first") from None
+        if found:
+            self.steps = [Step(*values) for values in found["steps"]]
+            self.epochs = [Epoch(*values) for values in found["epochs"]]
+            self.best = None if found["best"] is None else self.epochs[found["best"]]
+            for epoch in self.epochs:
+                self._log(epoch)
         self._write()
+
+    def state(self) -> dict[str, Any]:
+        """All of it, as JSON takes it."""
+        return {
+            "steps": [astuple(step) for step in self.steps],
+            "epochs": [astuple(epoch) for epoch in self.epochs],
+            "best": self.best.epoch if self.best else None,
+        }
 
     def __enter__(self) -> "History":
         return self
@@ -48,13 +65,16 @@ class History:
         epoch = Epoch(number, phase, train_loss, valid_loss, valid_score)
         self.epochs.append(epoch)
         self._write()
-        self.live.log_metric("train/loss", train_loss)
-        self.live.log_metric("valid/loss", valid_loss)
-        self.live.log_metric(f"valid/{self.metric}", valid_score)
-        self.live.next_step()
+        self._log(epoch)
         if may_be_best and (self.best is None or epoch.rank > self.best.rank):
             self.best = epoch
         return epoch
+
+    def _log(self, epoch: Epoch) -> None:
+        self.live.log_metric("train/loss", epoch.train_loss)
+        self.live.log_metric("valid/loss", epoch.valid_loss)
+        self.live.log_metric(f"valid/{self.metric}", epoch.valid_score)
+        self.live.next_step()
 
     def summary(self) -> dict[str, Any]:
         """How many epochs there were, which one was the best, and how the last one validated."""

@@ -227,34 +227,46 @@ class Learner:
         return train_step(self.fabric, self.model, self.optimizer, self.params, x, y, multi, self.weight)
 
 
-def fit(learner: Learner, rows: np.ndarray, lr: float, schedule: Sequence[Pace]) -> Iterator[list[Step]]:
+def fit(
+    learner: Learner,
+    rows: np.ndarray,
+    lr: float,
+    schedule: Sequence[Pace],
+    done: int = 0,
+    partial: Sequence[Step] = (),
+    after_step: Callable[[list[Step]], None] | None = None,
+) -> Iterator[list[Step]]:
     """Train on `rows`, step i at the pace of `schedule[i]`, and yield the steps of each epoch when it is over.
 
     Args:
         lr: the highest rate of the last group, the head.
         schedule: one pace for each step of whole epochs.
+        done, partial: to go on with, how many epochs are over, and the steps of the one that was interrupted.
+        after_step: called after each step with those of the epoch so far.
 
     Raises:
         UserError: the loss is no longer finite.
     """
-    step = 0
-    epochs = len(schedule) // steps_per_epoch(len(rows), learner.params.batch_size)
-    bar = progress(epochs * len(rows), str(learner.key[-1]))
-    for epoch in range(epochs):
-        steps = []
-        for batch in learner.batches(rows, epoch):
-            rate = lr * schedule[step].factor
-            loss = learner.step(step, batch, epoch, rate, schedule[step].momentum)
-            if not np.isfinite(loss):
-                raise UserError(
-                    f"the loss is {loss} at step {step} (epoch {epoch}), learning rate {rate:.3g}: "
-                    f"try a rate 3 to 10 times lower, as results/find_lr suggests"
-                )
-            steps.append(Step(step, epoch, rate, loss))
-            step += 1
-            bar.update(len(batch))
-        yield steps
-    bar.close()
+    per_epoch = steps_per_epoch(len(rows), learner.params.batch_size)
+    epochs = len(schedule) // per_epoch
+    with progress(epochs * len(rows), str(learner.key[-1])) as bar:
+        bar.update(done * len(rows) + len(partial) * learner.params.batch_size)
+        for epoch in range(done, epochs):
+            steps = list(partial) if epoch == done else []
+            for batch in learner.batches(rows, epoch)[len(steps) :]:
+                step = epoch * per_epoch + len(steps)
+                rate = lr * schedule[step].factor
+                loss = learner.step(step, batch, epoch, rate, schedule[step].momentum)
+                if not np.isfinite(loss):
+                    raise UserError(
+                        f"the loss is {loss} at step {step} (epoch {epoch}), learning rate {rate:.3g}: "
+                        f"try a rate 3 to 10 times lower, as results/find_lr suggests"
+                    )
+                steps.append(Step(step, epoch, rate, loss))
+                bar.update(len(batch))
+                if after_step:
+                    after_step(steps)
+            yield steps
 
 
 @torch.no_grad()

@@ -1,0 +1,204 @@
+"""Interrupted training goes on from where it was, and ends with the bytes it would have ended with anyway.
+
+A checkpoint is no out of its stage, for DVC deletes outs before it runs a stage. It lies in a folder whose name
+holds the hash of all that the result depends on, so that one of other params, data or code is never picked up.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from unfreeze.console import UserError
+from unfreeze.files import replacing
+from unfreeze.params import declared_params, read_yaml
+from unfreeze.paths import CHECKPOINTS, PARAMS, PIPELINE
+from unfreeze.runtime import checkpoint_minutes
+from unfreeze.train.history import History
+from unfreeze.train.loop import Learner, Step, fit
+from unfreeze.train.schedule import Pace
+
+State = tuple[dict[str, Tensor], dict[str, Any]]
+"""Tensors by name, and the rest as JSON takes it."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Checkpoint:
+    """The checkpoint of one run of a stage, and a context that turns SIGINT and SIGTERM into a save.
+
+    Attributes:
+        folder: where it lies; what must outlive a kill besides can be put there.
+        found: what an interrupted run of the same params, data and code has saved; None if there was none.
+    """
+
+    def __init__(self, stage: str) -> None:
+        """`stage` is its name in dvc.yaml."""
+        self.folder = root() / f"{stage}-{key(stage)}"
+        self.found = self._read()
+        self._stage, self._seconds = stage, 60 * checkpoint_minutes()
+        self._saved = time.monotonic()
+        self._signal = 0
+
+    @property
+    def info(self) -> dict[str, Any] | None:
+        """What was found, without the tensors."""
+        return self.found[1] if self.found else None
+
+    def __enter__(self) -> "Checkpoint":
+        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        if stale := others(self._stage, self.folder):
+            print(f"{self._stage}: {stale}", file=sys.stderr)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._signal = number
+
+    def save_if_due(self, state: Callable[[], State], now: bool = False) -> None:
+        """Save what `state` returns if the time has come, or if `now`, or if a signal has come.
+
+        Raises:
+            SystemExit: a signal has come; the status is 128 + its number.
+        """
+        if now or self._signal or time.monotonic() - self._saved >= self._seconds:
+            tensors, info = state()
+            with replacing(self.folder / "state.safetensors") as temporary:
+                plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+                save_file(plain, temporary, metadata={"unfreeze": json.dumps(info)})
+            self._saved = time.monotonic()
+        if self._signal:
+            print(
+                f"{self._stage}: stopped by {signal.Signals(self._signal).name}; what was learnt is kept in "
+                f"{self.folder}, and dvc repro goes on from there",
+                file=sys.stderr,
+            )
+            raise SystemExit(128 + self._signal)
+
+    def restore(self, model: nn.Module) -> None:
+        """Give `model` the weights that were found, if any were."""
+        if self.found:
+            tensors = self.found[0].items()
+            model.load_state_dict({k.removeprefix("model."): v for k, v in tensors if k.startswith("model.")})
+
+    def remove(self) -> None:
+        """Delete the checkpoint; the stage has what it wanted."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        path = self.folder / "state.safetensors"
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                info = json.loads((file.metadata() or {})["unfreeze"])
+                return {name: file.get_tensor(name) for name in file.keys()}, info  # noqa: SIM118
+        except (SafetensorError, KeyError, ValueError, OSError) as error:
+            raise UserError(f"{path} is damaged ({error}): make clean-checkpoints, then dvc repro") from None
+
+
+def root() -> Path:
+    """Where checkpoints lie: in the repository, also of experiments that DVC runs in a copy of it."""
+    return Path(os.environ.get("DVC_ROOT", ".")) / CHECKPOINTS
+
+
+def key(stage: str) -> str:
+    """The hash of all that a stage declares in dvc.yaml: the content of its deps, and its params."""
+    digest = hashlib.sha256()
+    for dep in sorted(read_yaml(PIPELINE)["stages"][stage]["deps"]):
+        files = sorted(Path(dep).rglob("*")) if Path(dep).is_dir() else [Path(dep)]
+        for file in files:
+            if file.is_file() and file.suffix != ".pyc":
+                with file.open("rb") as content:
+                    digest.update(f"{file}\0{hashlib.file_digest(content, 'sha256').hexdigest()}\0".encode())
+    digest.update(json.dumps(declared_params(stage, read_yaml(PARAMS)), sort_keys=True).encode())
+    return digest.hexdigest()[:16]
+
+
+def others(stage: str, mine: Path) -> str:
+    """A sentence about checkpoints of this stage that nobody will go on from, with the space they take; or ""."""
+    stale = [folder for folder in root().glob(f"{stage}-*") if folder != mine]
+    size = sum(file.stat().st_size for folder in stale for file in folder.rglob("*") if file.is_file())
+    if not stale:
+        return ""
+    return f"{len(stale)} checkpoints of other params or data take {size / 1e6:,.0f} MB: make clean-checkpoints"
+
+
+def pack(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The tensors of a model and of its optimizer, under names of their own."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items() if value is not None}
+    return tensors
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give an optimizer of the same parameters the state that `pack` took of it."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, part = name.split(".", 2)
+            state.setdefault(int(index), {})[part] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def fit_resumably(
+    learner: Learner,
+    rows: np.ndarray,
+    lr: float,
+    schedule: Sequence[Pace],
+    history: History,
+    checkpoint: Checkpoint | None,
+    first_epoch: int = 0,
+    more: Callable[[], dict[str, Any]] = dict,
+) -> Iterator[list[Step]]:
+    """`loop.fit`, saved as it goes, and from where the checkpoint left it.
+
+    The caller has restored the model's weights and the history, and records each epoch in the history before it
+    asks for the next one.
+
+    Args:
+        checkpoint: None saves nothing.
+        first_epoch: how many epochs of the history came before this fit.
+        more: what to keep besides.
+    """
+    done = len(history.epochs) - first_epoch
+    partial: list[Step] = []
+    if checkpoint and checkpoint.found and done >= 0:
+        tensors, info = checkpoint.found
+        partial = [Step(**step) for step in info["partial"]]
+        if done or partial:
+            restore_optimizer(learner.optimizer, tensors)
+    taken: list[Step] = []
+
+    def state() -> State:
+        info = {**history.state(), "partial": [asdict(step) for step in taken], **more()}
+        return pack(learner.model, learner.optimizer), info
+
+    def save(steps: list[Step], now: bool) -> None:
+        taken[:] = steps
+        if checkpoint:
+            checkpoint.save_if_due(state, now)
+
+    for steps in fit(learner, rows, lr, schedule, done, partial, lambda steps: save(steps, now=False)):
+        yield steps
+        save([], now=True)
