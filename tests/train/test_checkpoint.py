@@ -1,0 +1,160 @@
+"""Training that is stopped at any step and started again ends with the bytes of one that was not."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from unfreeze.console import UserError
+from unfreeze.files import read_csv
+from unfreeze.model.head import HeadParams, build_head
+from unfreeze.train.checkpoint import Checkpoint, fit_resumably, key, others
+from unfreeze.train.head import Features, head_learner, head_paces
+from unfreeze.train.history import History
+from unfreeze.train.schedule import TrainHeadParams
+
+PARAMS = TrainHeadParams(
+    batch_size=8, optimizer="adamw", momentum=0.9, weight_decay=0.01, label_smoothing=0.0, clip_norm=0.0,
+    balance="none", schedule="sgdr", lr=0.05, cycles=2, cycle_len=1, cycle_mult=2,
+)  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with a stage `train-head` of one dep and one param, in a git repository for DVCLive."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    os.system("git init -q && git -c user.name=t -c user.email=t@localhost commit -q --allow-empty -m start")
+    stage = {"cmd": "", "deps": ["data.txt", "folder"], "params": ["train_head.lr"]}
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"train-head": stage}}))
+    write_params(minutes=1000)
+    Path("data.txt").write_text("data")
+    Path("folder").mkdir()
+    Path("folder/code.py").write_text("code")
+    return tmp_path
+
+
+def write_params(lr=0.05, minutes=1000):
+    runtime = {"device": "cpu", "precision": "32", "strict": False, "threads": "auto"}
+    content = {"train_head": {"lr": lr, "cycles": 2}, "runtime": runtime | {"checkpoint_minutes": minutes}}
+    Path("params.yaml").write_text(yaml.safe_dump(content))
+
+
+class Stopped(Exception):
+    """Stands for a kill: nothing is saved for it."""
+
+
+def train(fabric, folder, stop_after=None, signal_after=None):
+    """Three epochs of six steps of a head, as the stage does them; what it leaves, by file and tensor."""
+    torch.manual_seed(0)
+    targets = torch.arange(48) % 3
+    features = Features((torch.randn(48, 5) + torch.eye(3, 5)[targets])[None])
+    head = build_head(5, 3, HeadParams(hidden=[16], dropout=[0.25, 0.5]), 1)
+    rows, steps = np.arange(48), 0
+    learner = head_learner(fabric, head, features, targets, rows, PARAMS, (1, "train-head"))
+    step = learner.step
+
+    def counted(*args):
+        nonlocal steps
+        steps += 1
+        if stop_after is not None and steps > stop_after:
+            raise Stopped
+        loss = step(*args)
+        if steps == signal_after:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss
+
+    object.__setattr__(learner, "step", counted)
+    checkpoint = Checkpoint("train-head")
+    with checkpoint, History(folder, "accuracy", checkpoint.info) as history:
+        checkpoint.restore(head)
+        for taken in fit_resumably(learner, rows, 0.05, head_paces(PARAMS, 48), history, checkpoint):
+            history.record(taken, "head", float(len(history.epochs)), 0.5)
+    checkpoint.remove()
+    live = {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    weights = {name: value.numpy().tobytes() for name, value in head.state_dict().items()}
+    return {**live, **weights}, steps
+
+
+@pytest.fixture
+def uninterrupted(fabric, project):
+    left, steps = train(fabric, project / "whole")
+    assert steps == 18 and len(read_csv(project / "whole/epochs.csv")) == 3
+    return left
+
+
+@pytest.mark.parametrize("at", [1, 5, 6, 7, 12, 17])
+def test_a_signal_finishes_the_step_and_saves_and_the_next_run_goes_on(fabric, project, uninterrupted, at, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        train(fabric, project / "again", signal_after=at)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM" in capsys.readouterr().err
+    left, steps = train(fabric, project / "again")
+    assert steps == 18 - at  # not one step is done twice
+    assert left == uninterrupted
+    assert not list((project / ".checkpoints").iterdir())
+
+
+@pytest.mark.parametrize(("at", "lost"), [(3, 3), (6, 0), (7, 1), (13, 1)])
+def test_a_kill_loses_what_came_after_the_last_save(fabric, project, uninterrupted, at, lost):
+    """Saves are at the ends of epochs here, of six steps each."""
+    with pytest.raises(Stopped):
+        train(fabric, project / "again", stop_after=at)
+    left, steps = train(fabric, project / "again")
+    assert steps == 18 - at + lost
+    assert left == uninterrupted
+
+
+def test_time_is_a_reason_to_save(fabric, project, uninterrupted):
+    write_params(minutes=1e-9)
+    with pytest.raises(Stopped):
+        train(fabric, project / "again", stop_after=3)
+    left, steps = train(fabric, project / "again")
+    assert steps == 15 and left == uninterrupted
+
+
+def test_a_checkpoint_of_other_params_data_or_code_is_not_picked_up_and_named(fabric, project, capsys):
+    with pytest.raises(SystemExit):
+        train(fabric, project / "again", signal_after=7)
+    mine = key("train-head")
+    for change, back in (
+        (lambda: write_params(lr=0.1), lambda: write_params()),
+        (lambda: Path("data.txt").write_text("other"), lambda: Path("data.txt").write_text("data")),
+        (lambda: Path("folder/code.py").write_text("other"), lambda: Path("folder/code.py").write_text("code")),
+    ):
+        change()
+        assert key("train-head") != mine
+        with Checkpoint("train-head") as checkpoint:
+            assert checkpoint.found is None
+        assert "1 checkpoints of other params or data take 0 MB: make clean-checkpoints" in capsys.readouterr().err
+        back()
+    write_params(minutes=5)  # changes no result
+    assert key("train-head") == mine and Checkpoint("train-head").found
+    assert others("train-head", project / "none") != ""
+
+
+def test_a_damaged_checkpoint_is_named(fabric, project):
+    with pytest.raises(SystemExit):
+        train(fabric, project / "again", signal_after=7)
+    [file] = (project / ".checkpoints").rglob("state.safetensors")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"state\.safetensors is damaged .* make clean-checkpoints"):
+        Checkpoint("train-head")
+
+
+def test_checkpoints_lie_in_the_repository_also_of_experiments_in_a_copy(project, monkeypatch, tmp_path):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
+    assert Checkpoint("train-head").folder.parent == tmp_path / "repository/.checkpoints"
+
+
+def test_what_is_saved_is_plain_data(fabric, project):
+    with pytest.raises(SystemExit):
+        train(fabric, project / "again", signal_after=8)
+    found = Checkpoint("train-head").info
+    assert json.loads(json.dumps(found)) == found
+    assert len(found["epochs"]) == 1 and len(found["partial"]) == 2
