@@ -377,10 +377,10 @@ def test_a_giant_member_is_not_read(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only forked workers see the replaced decoder")
 def test_a_killed_worker_is_a_clear_error(tmp_path, monkeypatch):
-    def decode_or_die(data, size, fit):
+    def decode_or_die(data, *how):
         if data == b"deadly":
             os.kill(os.getpid(), signal.SIGKILL)
-        return decode_image(data, size, fit)
+        return decode_image(data, *how)
 
     monkeypatch.setattr(images, "decode_image", decode_or_die)
     pack(tmp_path, some_files(30) | {"015b.png": b"deadly"})
@@ -395,7 +395,7 @@ def test_workers_end_with_their_parent(tmp_path):
     code = (
         "import os, sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
         "import test_images as t\n"
-        "def slow(data, size, fit): print(os.getpid(), flush=True); time.sleep(60)\n"
+        "def slow(*_): print(os.getpid(), flush=True); time.sleep(60)\n"
         "t.images.decode_image = slow\n"
         "t.decode(Path(sys.argv[2]), workers=2)\n"
     )
