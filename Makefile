@@ -8,10 +8,10 @@ INSTALLED := $(VENV)/installed
 NEEDED_GB := 8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run export test lint ablation sample lock clean
+.PHONY: help setup run export test lint ablation sweep plots verify sample lock clean clean-checkpoints
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## Make .venv and install what requirements.lock pins
 
@@ -42,6 +42,12 @@ lock: ## Pin the newest versions within pyproject.toml's ranges (needs uv)
 
 clean-checkpoints: ## Forget interrupted training
 	rm -rf .checkpoints
+
+sweep: setup ## One param at several values: make sweep PARAM=train_head.lr VALUES=0.003,0.01 SEEDS=5
+	@python -m unfreeze.sweep $(PARAM) $(VALUES) --seeds $(or $(SEEDS),3) $(ARGS)
+
+plots: setup ## DVC's plots in one page without a network: make plots [REVISIONS="main exp-name"]
+	@python -m unfreeze.plots $(REVISIONS)
 
 verify: setup ## Run the current commit in a fresh clone: does it give the same numbers?
 	@python -m unfreeze.verify

@@ -6,9 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import py7zr
 import pytest
 import yaml
@@ -251,6 +253,31 @@ def test_cached_views_and_lr_auto_reach_the_head(project):
     assert json.loads((project / "results/train_head/metrics.json").read_text())["lr"] == suggested
     views = [np.load(project / f"data/features/{name}.npy") for name in ("plain", "view_00", "view_01")]
     assert len({view.shape for view in views}) == 1 and not np.allclose(views[1], views[2])
+    set_params(project, **SMALL)
+    assert ran(dvc(project, "repro")) == []
+
+
+def test_dvc_killed_alone_takes_its_stage_along_and_the_next_repro_goes_on(project):
+    set_params(project, **SMALL, finetune__lr=0.019)
+    environment = os.environ | {"PYTHONPATH": str(project / "src")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    running = subprocess.Popen(["dvc", "repro", "unfreeze-finetune"], cwd=project, env=environment)
+    deadline = time.monotonic() + 120
+    while not list(project.glob(".checkpoints/unfreeze-finetune-*/state.safetensors")):
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.05)
+    children = psutil.Process(running.pid).children(recursive=True)
+    running.kill()
+    running.wait()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert children and not alive
+    (project / ".dvc/tmp/rwlock").unlink(missing_ok=True)  # what a killed dvc leaves behind, as it says itself
+
+    assert ran(dvc(project, "repro", "unfreeze-finetune")) == ["unfreeze-finetune"]
+    assert not list(project.glob(".checkpoints/*"))
+    lock = (project / "dvc.lock").read_text()
+    dvc(project, "repro", "--force", "--single-item", "unfreeze-finetune")
+    assert (project / "dvc.lock").read_text() == lock  # as if nothing had happened
     set_params(project, **SMALL)
     assert ran(dvc(project, "repro")) == []
 

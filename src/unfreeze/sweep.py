@@ -1,0 +1,130 @@
+"""One param at several values, each with several seeds: `python -m unfreeze.sweep`, or `make sweep`.
+
+Each run is a `dvc exp run`, one after the other, so that `dvc exp show` has them afterwards and the run cache
+repeats none. Prints mean and spread of a metric by value, and draws them in results/sweep.html, which needs no
+network. Runs that failed are left out of the numbers and named.
+"""
+
+import argparse
+import csv
+import io
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from unfreeze.console import UserError
+from unfreeze.files import write_text
+
+PAGE = Path("results/sweep.html")
+
+
+def name_of(param: str, value: str, seed: int) -> str:
+    """The name of one experiment: letters, digits and dashes, as DVC wants it."""
+    words = f"sweep-{param}-{value}-seed-{seed}"
+    return "".join(letter if letter.isalnum() else "-" for letter in words).strip("-")
+
+
+def run(param: str, value: str, seed: int) -> bool:
+    """Run one experiment; whether it succeeded."""
+    name = name_of(param, value, seed)
+    command = ["dvc", "exp", "run", "--force", "--name", name, "-S", f"{param}={value}", "-S", f"seed={seed}"]
+    return subprocess.run(command, check=False, stdout=sys.stderr).returncode == 0
+
+
+def shown() -> list[dict[str, str]]:
+    """The rows of `dvc exp show`, from column to text."""
+    done = subprocess.run(["dvc", "exp", "show", "--csv"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"dvc exp show failed: {done.stderr.strip().splitlines()[-1:]}")
+    return list(csv.DictReader(io.StringIO(done.stdout)))
+
+
+def collect(rows: Sequence[Mapping[str, str]], names: Sequence[str], metric: str) -> dict[str, float]:
+    """The metric of each experiment of `names` that has one. Failed ones are passed over: DVC shows for them the
+    metrics of what they started from.
+
+    Raises:
+        UserError: no column of the metrics is called so, or several are.
+    """
+    columns = [column for column in (rows[0] if rows else {}) if column == metric or column.endswith(f":{metric}")]
+    if len(columns) != 1:
+        known = [column for column in (rows[0] if rows else {}) if column.split(":")[-1].count(".") == 2]
+        raise UserError(f"--metric {metric} is {columns or 'no metric'}; there are {', '.join(known[:20])}")
+    # Experiments whose numbers are the same are one row in other versions of DVC; here each has its name.
+    found = {row["Experiment"]: row for row in rows if row.get("State", "") not in ("Failed", "Running", "Queued")}
+    return {name: float(found[name][columns[0]]) for name in names if found.get(name, {}).get(columns[0])}
+
+
+def table(metric: str, param: str, values: Mapping[str, Sequence[float]]) -> str:
+    """Mean, standard deviation and range by value, in lines."""
+    lines = [f"{param:>20}  {'runs':>4}  {'mean':>8}  {'std':>8}  lowest .. highest of {metric}"]
+    for value, each in values.items():
+        spread = np.std(each, ddof=1) if len(each) > 1 else 0.0
+        lines.append(
+            f"{value:>20}  {len(each):>4}  {np.mean(each):8.4f}  {spread:8.4f}  {min(each):.4f} .. {max(each):.4f}"
+            if each
+            else f"{value:>20}     0  no run succeeded"
+        )
+    return "\n".join(lines)
+
+
+def page(metric: str, param: str, values: Mapping[str, Sequence[float]]) -> str:
+    """The table and a chart of every run, in one file."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(values))
+    for place, each in zip(places, values.values(), strict=True):
+        axes.plot([place] * len(each), each, "o", color="#2563eb", alpha=0.5)
+    means = [np.mean(each) if each else np.nan for each in values.values()]
+    axes.plot(places, means, "_-", color="#c2410c", markersize=16, label="mean")
+    axes.set_xticks(places, values)
+    axes.set(xlabel=param, ylabel=metric)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(frameon=False)
+    image = io.StringIO()
+    figure.savefig(image, format="svg", metadata={"Date": None})
+    text = image.getvalue()
+    return (
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(param)}</title>\n'
+        "<style>body{font:16px system-ui;margin:2rem;max-width:50rem}svg{width:100%;height:auto}</style>\n"
+        f"<h1>{escape(metric)} by {escape(param)}</h1>\n{text[text.index('<svg') :]}\n"
+        f"<pre>{escape(table(metric, param, values))}</pre></html>\n"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("param", help="such as train_head.lr")
+    parser.add_argument("values", help="with commas between them")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--metric", default="valid.tta.accuracy", help="(valid.tta.accuracy)")
+    args = parser.parse_args()
+    wanted = {value.strip(): [] for value in args.values.split(",") if value.strip()}
+    names, failed = {}, []
+    try:
+        for value in wanted:
+            for seed in range(1, args.seeds + 1):
+                name = name_of(args.param, value, seed)
+                if run(args.param, value, seed):
+                    names[name] = value
+                else:
+                    failed.append(name)
+        for name, number in collect(shown(), list(names), args.metric).items():
+            wanted[names[name]].append(number)
+    except UserError as error:
+        print(f"sweep: {error}", file=sys.stderr)
+        return 2
+    print(table(args.metric, args.param, wanted))
+    write_text(PAGE, page(args.metric, args.param, wanted))
+    print(f"\n{PAGE}" + (f"; failed and left out: {', '.join(failed)}" if failed else ""))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
