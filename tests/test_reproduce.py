@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -115,7 +114,7 @@ def test_the_table_and_the_page_of_a_sweep():
     assert re.search(r"<0\.2> +1 +0\.7000 +0\.0000", lines[2]) and "no run succeeded" in lines[3]
     html = sweep.page("accuracy", "train_head.lr", values)
     assert "&lt;0.2&gt;" in html and 'src="http' not in html and "<script" not in html
-    assert html == sweep.page("accuracy", "train_head.lr", values) or "svg" in html
+    assert "<svg" in html and html == sweep.page("accuracy", "train_head.lr", values)
 
 
 def test_plots_are_one_page_without_a_network(tmp_path, monkeypatch):
@@ -190,4 +189,3 @@ def test_the_experiment_workflow_s_steps_run_here(tmp_path):
     comparison = (tmp_path / "comparison.md").read_text()
     assert "dvc metrics diff" in comparison and "dvc params diff" in comparison
     assert (tmp_path / "sum.md").read_text() == comparison
-    assert shutil.which("bash")

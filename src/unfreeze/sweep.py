@@ -74,6 +74,7 @@ def table(metric: str, param: str, values: Mapping[str, Sequence[float]]) -> str
 
 def page(metric: str, param: str, values: Mapping[str, Sequence[float]]) -> str:
     """The table and a chart of every run, in one file."""
+    import matplotlib
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -88,7 +89,8 @@ def page(metric: str, param: str, values: Mapping[str, Sequence[float]]) -> str:
     axes.grid(axis="y", alpha=0.3)
     axes.legend(frameon=False)
     image = io.StringIO()
-    figure.savefig(image, format="svg", metadata={"Date": None})
+    with matplotlib.rc_context({"svg.hashsalt": "unfreeze"}):
+        figure.savefig(image, format="svg", metadata={"Date": None})
     text = image.getvalue()
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(param)}</title>\n'
