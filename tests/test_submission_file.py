@@ -55,7 +55,6 @@ def test_a_sample_in_the_archive(tmp_path):
     params["extract"]["source"] = "data/raw/plates"
     params["submission"]["sample"] = "sample_submission.csv"
     params["precompute"]["skip"] = True
-    params["runtime"] = {"device": "cpu", "precision": "32"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
     for name in ("extract", "decode", "split", "precompute_features"):
