@@ -12,6 +12,7 @@ from unfreeze.data.table import SplitTable
 from unfreeze.model.backbone import build_backbone
 from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import Network
+from unfreeze.train import loop
 from unfreeze.train.augment import AugmentParams, Images
 from unfreeze.train.finetune import Finetuning, plan, snapshot_epochs
 from unfreeze.train.head import Features, cross_validate, fit_head, predict_head, read_features
@@ -257,6 +258,21 @@ def test_finetune_trains_the_head_first_and_then_everything(fabric, pictures):
     seen, *_ = run_finetune(fabric, pictures, frozen_cycles=2, cycles=2)
     assert [(phase, steps) for phase, steps, _, _ in seen] == [("frozen", 2)] * 2 + [("unfrozen", 2)] * 2
     assert [changed for *_, changed, _ in seen] == [{"head"}] * 2 + [{"early", "late", "head"}] * 2
+
+
+@pytest.mark.parametrize("schedule", ["sgdr", "one_cycle", "constant"])
+def test_the_groups_rates_keep_their_ratios_at_every_step(fabric, pictures, monkeypatch, schedule):
+    seen, step = [], loop.train_step
+
+    def watched(fabric, model, optimizer, *rest):
+        seen.append({group["multiplier"]: group["lr"] for group in optimizer.param_groups})
+        return step(fabric, model, optimizer, *rest)
+
+    monkeypatch.setattr(loop, "train_step", watched)
+    run_finetune(fabric, pictures, frozen_cycles=0, cycles=2, schedule=schedule)
+    assert len(seen) == 4
+    for rates in seen:
+        assert {m: rate / rates[1] for m, rate in rates.items()} == pytest.approx({0.01: 0.01, 0.1: 0.1, 1: 1})
 
 
 def test_finetune_with_bn_freeze_keeps_the_body_s_statistics(fabric, pictures):
