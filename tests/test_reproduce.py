@@ -107,6 +107,20 @@ def test_an_unknown_metric_lists_the_known_ones():
         sweep.collect(ROWS, [], "top5")
 
 
+def test_a_sweep_puts_the_working_tree_back_and_refuses_to_lose_changes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.system(
+        "git init -q && echo a > params.yaml && git add . && git -c user.name=t -c user.email=t@l commit -qm a"
+    )
+    with sweep.working_tree_kept():
+        Path("params.yaml").write_text("b\n")
+    assert Path("params.yaml").read_text() == "a\n"
+    Path("params.yaml").write_text("mine\n")
+    with pytest.raises(UserError, match="uncommitted changes"), sweep.working_tree_kept():
+        pass
+    assert Path("params.yaml").read_text() == "mine\n"
+
+
 def test_the_table_and_the_page_of_a_sweep():
     values = {"0.1": [0.9, 0.8, 0.85], "<0.2>": [0.7], "0.3": []}
     lines = sweep.table("accuracy", "train_head.lr", values).splitlines()

@@ -1,7 +1,7 @@
 """One param at several values, each with several seeds: `python -m unfreeze.sweep`, or `make sweep`.
 
 Each run is a `dvc exp run`, one after the other, so that `dvc exp show` has them afterwards and the run cache
-repeats none. Prints mean and spread of a metric by value, and draws them in results/sweep.html, which needs no
+repeats none. The working tree is what it was afterwards. Prints mean and spread of a metric by value, and draws them in results/sweep.html, which needs no
 network. Runs that failed are left out of the numbers and named.
 """
 
@@ -10,8 +10,10 @@ import csv
 import io
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from html import escape
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,25 @@ def run(param: str, value: str, seed: int) -> bool:
     name = name_of(param, value, seed)
     command = ["dvc", "exp", "run", "--force", "--name", name, "-S", f"{param}={value}", "-S", f"seed={seed}"]
     return subprocess.run(command, check=False, stdout=sys.stderr).returncode == 0
+
+
+@contextmanager
+def working_tree_kept() -> Iterator[None]:
+    """`dvc exp run` leaves its results in the working tree: put back what was there before.
+
+    Raises:
+        UserError: there are changes that this would lose.
+    """
+    changes = ["git", "status", "--porcelain", "--untracked-files=no"]
+    if subprocess.run(changes, capture_output=True, text=True, check=True).stdout:
+        raise UserError(
+            "there are uncommitted changes, which the runs would overwrite: git commit (or stash) first"
+        )
+    try:
+        yield
+    finally:
+        subprocess.run(["git", "checkout", "-q", "HEAD", "--", "."], check=True)
+        subprocess.run(["dvc", "checkout", "-q", "--force"], check=False)  # fails where nothing had been run
 
 
 def shown() -> list[dict[str, str]]:
@@ -110,8 +131,8 @@ def main() -> int:
     wanted = {value.strip(): [] for value in args.values.split(",") if value.strip()}
     names, failed = {}, []
     try:
-        for value in wanted:
-            for seed in range(1, args.seeds + 1):
+        with working_tree_kept():
+            for value, seed in product(wanted, range(1, args.seeds + 1)):
                 name = name_of(args.param, value, seed)
                 if run(args.param, value, seed):
                     names[name] = value
