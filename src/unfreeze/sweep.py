@@ -1,8 +1,8 @@
 """One param at several values, each with several seeds: `python -m unfreeze.sweep`, or `make sweep`.
 
 Each run is a `dvc exp run`, one after the other, so that `dvc exp show` has them afterwards and the run cache
-repeats none. The working tree is what it was afterwards. Prints mean and spread of a metric by value, and draws them in results/sweep.html, which needs no
-network. Runs that failed are left out of the numbers and named.
+repeats none. The working tree is what it was afterwards. Prints mean and spread of a metric by value, and draws them
+in results/sweep.html, which needs no network. Runs that failed are left out of the numbers and named.
 """
 
 import argparse
@@ -46,9 +46,7 @@ def working_tree_kept() -> Iterator[None]:
     """
     changes = ["git", "status", "--porcelain", "--untracked-files=no"]
     if subprocess.run(changes, capture_output=True, text=True, check=True).stdout:
-        raise UserError(
-            "there are uncommitted changes, which the runs would overwrite: git commit (or stash) first"
-        )
+        raise UserError("there are uncommitted changes, which the runs would overwrite: git commit or stash first")
     try:
         yield
     finally:
