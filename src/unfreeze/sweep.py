@@ -1,8 +1,8 @@
 """One param at several values, each with several seeds: `python -m unfreeze.sweep`, or `make sweep`.
 
 Each run is a `dvc exp run`, one after the other, so that `dvc exp show` has them afterwards and the run cache
-repeats none. The working tree is what it was afterwards. Prints mean and spread of a metric by value, and draws them
-in results/sweep.html, which needs no network. Runs that failed are left out of the numbers and named.
+repeats none. The working tree is what it was afterwards. Prints mean and spread of a metric by value, and draws
+them in results/sweep.html, which needs no network. Runs that failed are left out of the numbers and named.
 """
 
 import argparse
