@@ -170,7 +170,7 @@ def test_a_new_head_rate_touches_no_image(project):
     set_params(project, **SMALL, train_head__lr=0.02)
     planned = ran(dvc(project, "repro", "--dry"))
     set_params(project, **SMALL)
-    assert planned == ["train-head"]
+    assert planned == ["train-head", "report"]  # which shows the params
 
 
 def test_another_stored_size_is_decoded_again_and_not_taken_from_the_run_cache(project):
