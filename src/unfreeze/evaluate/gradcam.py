@@ -1,9 +1,8 @@
 """Where the network looked: Grad-CAM (Selvaraju et al. 2017) of the images that it got most wrong or is least sure
 of.
 
-The last maps of the backbone are weighed by the gradient of a class's logit. Between them and the head is only a
-pooling, so that nothing but the head is differentiated. Of a ViT the maps are its tokens but for the class token:
-what they show is the part of the decision that their average takes.
+The last maps of the backbone are weighed by the gradient of a class's logit. Of a ViT the maps are its tokens but
+for the class token: what they show is the part of the decision that their average takes.
 """
 
 from __future__ import annotations
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST = 16
 """Images of each kind."""
+COARSE = 3
+"""Places a side that a map needs to say where."""
 DOUBT = 0.2
 """The uncertainty from which on an image counts as uncertain."""
 
@@ -68,9 +69,12 @@ def looked_at(network: Network, images: Images, rows: np.ndarray, classes: np.nd
         views = images.plain(np.array([row]))
         views, numbers = views if isinstance(views, tuple) else (views, None)
         with torch.no_grad():
-            maps = network.late(network.early((views - network.mean) / network.std))
-        maps.requires_grad_(True)
-        features = pool(maps)
+            early = network.early((views - network.mean) / network.std)
+        late = network.late(early.requires_grad_(True))
+        # Small images leave the late group a place or four: then the maps below it say where.
+        coarse = late.ndim == 4 and late.shape[-1] < COARSE and early.shape[-1] == early.shape[-2]
+        maps = early if coarse else late
+        features = pool(late)
         logits = network.head(features if numbers is None else torch.cat([features, numbers], dim=1))
         for k in wanted.tolist():
             (slope,) = torch.autograd.grad(logits[0, k], maps, retain_graph=True)

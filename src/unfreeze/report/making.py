@@ -39,4 +39,5 @@ def _text(value: object) -> str:
         return f"{value:.12g}"
     if isinstance(value, list):
         return f"[{', '.join(map(_text, value))}]"
-    return str(value)
+    text = str(value)
+    return f'"{text}"' if text.isdigit() else text

@@ -202,8 +202,11 @@
     if (step) {
       event.preventDefault();
       point((pointed + step + dots.length) % dots.length);
-    } else if (event.key === "Enter" && pointed >= 0) show(pictures(tip), 0);
-    else if (event.key === "Escape") point(-1);
+    } else if (event.key === "Enter" && pointed >= 0) {
+      event.preventDefault(); // else it also presses the button that the viewer focuses
+      show(pictures(tip), 0);
+    }
+    if (event.key === "Escape") point(-1);
   });
   map.addEventListener("blur", () => point(-1));
   const bright = make("select", {}, ...[["", "all classes"], ...named].map(([value, text]) =>

@@ -29,6 +29,7 @@ _SEARCH_BYTES = 2_000_000  # of the pictures to search
 _SEARCH_IMAGES = 1500
 _SEARCH_SIDE = 112  # px
 _LOOKED_SIDE = 160  # px
+_COARSE = 3  # places a side: a map of fewer does not say where the network looked
 _MOST_LABELS = 12  # under a picture
 _MOST_LINES = 400  # of any table
 _MATRIX = 20  # classes: with more the matrix is drawn as a map of dots without numbers
@@ -413,7 +414,9 @@ def _charts(results: Results, shown: Predictions, split: str) -> dict[str, str]:
 
 def _looked(results: Results, shown: Predictions, pixels: Readable, size: int) -> list[dict[str, Any]]:
     """Of each image of gradcam.csv: its picture as the network saw it, and two with the places that spoke for two
-    classes."""
+    classes. None if the maps are too coarse."""
+    if min(results.heat.shape[2:]) < _COARSE:
+        return []
     place = {int(row): i for i, row in enumerate(shown.row)}
     start = round((pixels.shape[1] - size) / 2)
     found = []
