@@ -29,6 +29,7 @@ TRAIN_HEAD = Path("results/train_head")
 FINETUNE = Path("results/finetune")
 EVALUATE = Path("results/evaluate")
 REPORT = Path("results/report")
+COMPARE_HTML = Path("results/compare/index.html")
 RECIPES = Path("recipes")
 
 HEAD = Path("models/head.safetensors")

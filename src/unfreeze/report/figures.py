@@ -126,6 +126,19 @@ def by_epoch(
         return _svg(figure, name, f"{what} by epoch: {', '.join(phases[start] for start in starts)}{under}")
 
 
+def overlay(name: str, what: str, sides: Sequence[Sequence[float]]) -> str:
+    """One number an epoch of the experiments A and B."""
+    with _style():
+        figure, (axes,) = _axes()
+        for label, values, colour, dashes in zip("AB", sides, (_BLUE, _ORANGE), ("-", "--"), strict=True):
+            points = _points(np.arange(1, len(values) + 1), values)
+            axes.plot(*points, color=colour, linestyle=dashes, label=label, marker=".")
+        axes.set(xlabel="epoch", ylabel=what)
+        axes.locator_params(axis="x", nbins=8, integer=True)
+        axes.legend(fontsize=8)
+        return _svg(figure, name, f"{what} by epoch of A and B")
+
+
 def curve(
     name: str,
     axes_of: tuple[str, str],

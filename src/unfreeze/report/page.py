@@ -98,8 +98,8 @@ def render(results: Results, pixels: Readable, params: dict[str, Any]) -> str:
         columns = {"threshold": "threshold", "ap": "AP", **columns}
     choose = _multi_galleries if shown.multi else _galleries
     found = _searchable(shown, pixels)
-    script = _file("page.js")
-    return _template().render(
+    script = read_beside("page.js")
+    return template("page.html.j2").render(
         multi=shown.multi,
         split=split,
         split_name={"test": "test", "valid": "validation"}[split],
@@ -126,7 +126,7 @@ def render(results: Results, pixels: Readable, params: dict[str, Any]) -> str:
         found=found,
         size=pixels.shape[1],
         tiny=pixels.shape[1] <= TINY,
-        style=_file("page.css"),
+        style=read_beside("page.css"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         **choose(shown, album, count, seed),
@@ -139,11 +139,13 @@ def shorten(text: str, longest: int = 120) -> str:
     return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 
 
-def _file(name: str) -> str:
+def read_beside(name: str) -> str:
+    """The text of a file that stands beside this module."""
     return (Path(__file__).parent / name).read_text(encoding="utf-8").strip()
 
 
-def _template() -> Any:
+def template(name: str) -> Any:
+    """A template that stands beside this module: it escapes every value."""
     import jinja2
     from markupsafe import Markup, escape
 
@@ -166,7 +168,7 @@ def _template() -> Any:
         number="{:,}".format,
         plural=lambda count, noun, nouns="": f"{count:,} {noun if count == 1 else nouns or noun + 's'}",
     )
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)
 
 
 # --- Galleries
@@ -514,8 +516,6 @@ def _map(results: Results, shown: Predictions, seed: int, count: int) -> dict[st
     behind = train[:: max(1, len(train) // _MAP_BACKGROUND)][:_MAP_BACKGROUND]
     directions = problems.Directions(results.features, train, seed)
     places = problems.landscape(directions, np.concatenate([shown.row[front], behind]), seed)
-    if places.shape[1] < 2:
-        return None
     low, high = places.min(0), places.max(0)
     x, y = np.round(20 + (places - low) / np.maximum(high - low, 1e-9) * (960, 600), 1).T.tolist()
     label = {int(line["row"]): _labels(line)[0] for line in results.split}
