@@ -146,7 +146,10 @@ def text(value: float | None, form: str) -> str | None:
 
 def span(interval: Interval | None, form: str) -> str | None:
     """An interval as it is shown; None if there is none."""
-    return None if interval is None else "–".join(form.format(number) for number in interval)  # noqa: RUF001
+    if interval is None:
+        return None
+    low, high = (form.format(number) for number in interval)
+    return f"{low.removesuffix('%')}–{high}"  # noqa: RUF001
 
 
 def gains(ways: dict[str, Any], multi: bool) -> list[str]:

@@ -406,7 +406,7 @@ def _charts(results: Results, shown: Predictions, split: str) -> dict[str, str]:
         found["threshold"] = charts.threshold(shown, used)
     elif len(shown.classes) == 2:
         found |= charts.two_classes(shown)
-    if results.images:
+    if len({(line["width"], line["height"]) for line in results.images}) > 1:
         found["sizes"] = charts.sizes(results.images)
     return found
 
@@ -544,7 +544,7 @@ def _data(results: Results) -> dict[str, Any]:
         "splits": splits,
         "totals": [images[split] for split in splits],
         "lines": lines[:_MOST_LINES],
-        "most": max((sum(each) for _, each in lines), default=1),
+        "most": max((sum(each) for label, each in lines if label), default=1),
         "labels": len(labels),
         "images": len(results.images),
         "width": (int(min(widths)), int(np.median(widths)), int(max(widths))) if widths else None,
