@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/installed
 NEEDED_GB := 8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run export test lint ablation sweep plots verify sample lock clean clean-checkpoints
+.PHONY: help setup run compare export test lint ablation sweep plots verify sample lock clean clean-checkpoints
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ run: setup ## Run the pipeline, print the metrics and where the report is
 	@dvc repro
 	@echo; python -m unfreeze.evaluate.table
 	@echo; echo "Report: $(CURDIR)/results/report/index.html"
+
+compare: setup ## Two experiments side by side in one page: make compare A=name B=workspace
+	@python -m unfreeze.compare "$(A)" "$(B)"
 
 export: setup ## Write the trained network as ONNX and torch.export program to models/export
 	@python -m unfreeze.export $(ARGS)

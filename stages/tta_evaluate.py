@@ -28,6 +28,7 @@ def main() -> str:
     fabric = start(params.runtime)
     import torch
 
+    from unfreeze.evaluate.gradcam import write_looked_at
     from unfreeze.evaluate.results import write_results
     from unfreeze.model.network import load_head, load_network
     from unfreeze.train.head import predict_head, read_features
@@ -49,11 +50,10 @@ def main() -> str:
     methods = {"plain": plain, "tta": tta}
     features = read_features(paths.FEATURES, paths.NUMBERS, fabric.device)
     if features.count:
-        head = load_head(paths.HEAD)[0].to(fabric.device)
-        logits = predict_head(fabric, head, features, rows)
+        logits = predict_head(fabric, load_head(paths.HEAD)[0].to(fabric.device), features, rows)
         methods = {"head": probabilities(logits, table.multi), **methods}
-
     metrics = write_results(paths.EVALUATE, table, rows, methods, params.tta.thresholds)
+    write_looked_at(paths.EVALUATE, table, network, images, rows, tta)
     predicted = [row["predicted"] for row in read_csv(paths.EVALUATE / "predictions.csv")]
     submitted = write_submission(paths.EVALUATE / "submission.csv", plan, rows, tta, predicted)
     part = "test" if "test" in metrics else "valid"

@@ -9,6 +9,8 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+PAGE_FILES = (".css", ".html.j2", ".js")
+"""What the report's page.py reads beside modules."""
 NAMES = [
     "extract",
     "decode",
@@ -64,10 +66,10 @@ def test_the_stages_are_the_nine_of_the_recipe():
 @pytest.mark.parametrize("name", NAMES)
 def test_deps_are_exactly_the_imported_modules(name):
     stage = STAGES[name]
-    declared = {dep for dep in stage["deps"] if dep.endswith((".py", ".j2"))}
+    declared = {dep for dep in stage["deps"] if dep.endswith((".py", *PAGE_FILES))}
     needed = {str(file.relative_to(ROOT)) for file in closure(script_of(stage))}
     if "src/unfreeze/report/page.py" in needed:
-        needed.add("src/unfreeze/report/page.html.j2")
+        needed |= {f"src/unfreeze/report/page{suffix}" for suffix in PAGE_FILES}
     assert declared == needed
 
 

@@ -12,6 +12,18 @@ LOSSES = {"training": [1, 0.5, 0.4], "validation": [1, float("nan"), 0.5]}
 CHARTS: dict[str, Callable[[str], str]] = {
     "lr_finder": lambda name: figures.lr_finder(name, RATES, 1 + RATES, RATES, {"steepest": 0.01, "tenth": 0.1}),
     "schedule": lambda name: figures.schedule(name, {"head": RATES, "fine-tuning": RATES[:5]}),
+    "by_epoch_and_rate": lambda name: figures.by_epoch(
+        name,
+        "loss",
+        LOSSES,
+        ["head", "head", "frozen"],
+        [([0.5, 1, 1.5], [0.1, 0.2, 0]), ([2.5, 3.4], [0.1, 0])],
+    ),
+    "overlay": lambda name: figures.overlay(name, "loss", [[1, 0.5, 0.4], [1, float("nan")]]),
+    "curve": lambda name: figures.curve(
+        name, ("recall", "precision"), {"a": ([0, 1], [1, 0]), "b": ([0, 1], [1, 1])}, diagonal=True, marks=[0.25]
+    ),
+    "sizes": lambda name: figures.sizes(name, [40, 80], [30, 30], [9, 1]),
     "by_epoch": lambda name: figures.by_epoch(name, "loss", LOSSES, ["head", "head", "frozen"]),
     "reliability": lambda name: figures.reliability(name, [0.5, 0.9], [0.4, 1.0], [10, 30]),
 }
@@ -56,6 +68,8 @@ def test_charts_say_what_they_show() -> None:
     assert "10⁻⁴" in texts(CHARTS["lr_finder"]("a"))
     assert "steepest: 0.01" in texts(CHARTS["lr_finder"]("a"))
     assert "fine-tuning" in texts(CHARTS["schedule"]("a"))
+    assert {"rate", "epoch", "loss", "head"} <= set(texts(CHARTS["by_epoch_and_rate"]("a")))
+    assert {"by chance", "threshold 0.25", "recall"} <= set(texts(CHARTS["curve"]("a")))
     assert {"head", "frozen", "training", "validation"} <= set(texts(CHARTS["by_epoch"]("a")))
 
 

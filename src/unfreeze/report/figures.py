@@ -59,7 +59,7 @@ def lr_finder(
 ) -> str:
     """Loss over the learning rate; at most two suggestions (label -> rate) as vertical lines."""
     with _style():
-        figure, axes = _axes()
+        figure, (axes,) = _axes()
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(_power_of_ten)
         axes.minorticks_off()
@@ -67,6 +67,10 @@ def lr_finder(
         axes.plot(*_points(lr, smoothed), color=_BLUE, label="smoothed")
         for (label, rate), dashes in zip(suggestions.items(), ("--", ":"), strict=False):
             axes.axvline(rate, color=_ORANGE, linestyle=dashes, linewidth=1.5, label=f"{label}: {rate:.2g}")
+        known = _points(lr, smoothed)[1]
+        if len(known):  # the losses of single batches may go far beyond
+            room = max(float(np.ptp(known)), 1e-6)
+            axes.set_ylim(known.min() - 0.3 * room, known.max() + 0.6 * room)
         axes.set(xlabel="learning rate", ylabel="training loss")
         axes.legend(fontsize=8)
         return _svg(figure, name, "Loss over the learning rate, with the suggested rates")
@@ -76,41 +80,103 @@ def schedule(name: str, stages: dict[str, Sequence[float]]) -> str:
     """Learning rate by step of each stage (title -> rates), side by side."""
     with _style():
         figure, panels = _axes(columns=len(stages))
-        for axes, (title, lr) in zip(np.ravel(panels), stages.items(), strict=True):
+        for axes, (title, lr) in zip(panels, stages.items(), strict=True):
             axes.plot(*_points(np.arange(1, len(lr) + 1), lr), color=_BLUE, linewidth=1.4)
             axes.set_title(title, fontsize=9)
             axes.set(xlabel="step", ylim=(0, None))
             axes.yaxis.set_major_formatter("{x:g}")
             axes.locator_params(axis="x", nbins=4, integer=True)
-        np.ravel(panels)[0].set_ylabel("learning rate")
+        panels[0].set_ylabel("learning rate")
         return _svg(figure, name, "Learning rate by step")
 
 
-def by_epoch(name: str, what: str, lines: dict[str, Sequence[float]], phases: Sequence[str]) -> str:
-    """At most two lines (label -> one number an epoch) over the epochs; `phases` names the phase of each."""
+def by_epoch(
+    name: str,
+    what: str,
+    lines: dict[str, Sequence[float]],
+    phases: Sequence[str],
+    rates: Sequence[tuple[Sequence[float], Sequence[float]]] = (),
+) -> str:
+    """At most two lines (label -> one number an epoch) over the epochs; `phases` names the phase of each. Below
+    stand the learning rates, if there are any: of each stage the epochs (with fractions) and the rates."""
     epochs = np.arange(1, len(phases) + 1)
     with _style():
-        figure, axes = _axes()
+        figure, panels = _axes(rows=(3, 1) if rates else (1,))
+        axes, last = panels[0], panels[-1]
         for (label, values), colour in zip(lines.items(), (_BLUE, _ORANGE), strict=False):
             axes.plot(*_points(epochs, values), color=colour, label=label, marker=".", markersize=5)
         starts = [i for i in range(len(phases)) if i == 0 or phases[i] != phases[i - 1]]
         for start in starts:
-            if start:
-                axes.axvline(start + 0.5, color=_MUTED, linestyle=":", linewidth=1)
+            for panel in panels if start else ():
+                panel.axvline(start + 0.5, color=_MUTED, linestyle=":", linewidth=1)
             above = axes.get_xaxis_transform()
             axes.text(start + 0.6, 1.02, phases[start], transform=above, color=_MUTED, fontsize=8)
-        axes.set(xlabel="epoch", ylabel=what, xlim=(0.5, len(phases) + 0.5))
-        axes.locator_params(axis="x", nbins=8, integer=True)
+        for x, lr in rates:
+            last.plot(*_points(x, lr), color=_MUTED, linewidth=1.2)
+        if rates:
+            last.set(ylabel="rate", ylim=(0, None))
+            last.locator_params(axis="y", nbins=3)
+            last.yaxis.set_major_formatter("{x:g}")
+        axes.set(ylabel=what)
+        last.set(xlabel="epoch", xlim=(0.5, len(phases) + 0.5))
+        last.locator_params(axis="x", nbins=8, integer=True)
         if len(lines) > 1:
             axes.legend(fontsize=8)
-        return _svg(figure, name, f"{what} by epoch: {', '.join(phases[start] for start in starts)}")
+        under = ", over the learning rate" if rates else ""
+        return _svg(figure, name, f"{what} by epoch: {', '.join(phases[start] for start in starts)}{under}")
+
+
+def overlay(name: str, what: str, sides: Sequence[Sequence[float]]) -> str:
+    """One number an epoch of the experiments A and B."""
+    with _style():
+        figure, (axes,) = _axes()
+        for label, values, colour, dashes in zip("AB", sides, (_BLUE, _ORANGE), ("-", "--"), strict=True):
+            points = _points(np.arange(1, len(values) + 1), values)
+            axes.plot(*points, color=colour, linestyle=dashes, label=label, marker=".")
+        axes.set(xlabel="epoch", ylabel=what)
+        axes.locator_params(axis="x", nbins=8, integer=True)
+        axes.legend(fontsize=8)
+        return _svg(figure, name, f"{what} by epoch of A and B")
+
+
+def curve(
+    name: str,
+    axes_of: tuple[str, str],
+    lines: dict[str, tuple[Sequence[float], Sequence[float]]],
+    diagonal: bool = False,
+    marks: Sequence[float] = (),
+) -> str:
+    """At most two lines (label -> x and y) between 0 and 1; `marks` are vertical lines, such as thresholds."""
+    with _style():
+        figure, (axes,) = _axes()
+        if diagonal:
+            axes.plot([0, 1], [0, 1], color=_MUTED, linestyle="--", linewidth=1, label="by chance")
+        for (label, (x, y)), colour in zip(lines.items(), (_BLUE, _ORANGE), strict=False):
+            axes.plot(*_points(x, y), color=colour, label=label)
+        for mark in marks:
+            axes.axvline(mark, color=_MUTED, linestyle=":", linewidth=1.2, label=f"threshold {mark:.2f}")
+        axes.set(xlabel=axes_of[0], ylabel=axes_of[1], xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
+        axes.legend(fontsize=8, loc="best")
+        return _svg(figure, name, f"{axes_of[1]} over {axes_of[0]}")
+
+
+def sizes(name: str, width: Sequence[float], height: Sequence[float], count: Sequence[float]) -> str:
+    """Width and height of images, a dot a size whose area is its share of the images."""
+    share = np.asarray(count, dtype=float) / max(1, sum(count))
+    with _style():
+        figure, (axes,) = _axes()
+        axes.scatter(width, height, s=8 + 300 * share, color=_BLUE, alpha=0.45, linewidths=0)
+        axes.set(xlabel="width in pixels", ylabel="height in pixels")
+        for limits, values in ((axes.set_xlim, width), (axes.set_ylim, height)):
+            limits(0, 1.08 * max(values))
+        return _svg(figure, name, "Width and height of the images before they were stored")
 
 
 def reliability(name: str, confidence: Sequence[float], accuracy: Sequence[float], count: Sequence[float]) -> str:
     """Accuracy over confidence, a dot a bin whose area is its share of the images; no bin is empty."""
     share = np.asarray(count, dtype=float) / sum(count)
     with _style():
-        figure, axes = _axes()
+        figure, (axes,) = _axes()
         axes.plot([0, 1], [0, 1], color=_MUTED, linestyle="--", linewidth=1, label="perfectly calibrated")
         axes.plot(confidence, accuracy, color=_BLUE, label="this model")
         axes.scatter(confidence, accuracy, s=20 + 300 * share, color=_BLUE, alpha=0.5, linewidths=0)
@@ -125,11 +191,13 @@ def _style() -> Any:
     return matplotlib.rc_context(_STYLE)
 
 
-def _axes(columns: int = 1) -> "tuple[Figure, Axes | np.ndarray]":
+def _axes(columns: int = 1, rows: Sequence[int] = (1,)) -> "tuple[Figure, list[Axes]]":
+    """A figure of panels side by side, or of `rows` of these relative heights over one x axis."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(_WIDTH, _HEIGHT))
-    return figure, figure.subplots(1, columns)
+    figure = Figure(figsize=(_WIDTH, _HEIGHT if len(rows) == 1 else _HEIGHT + 0.8))
+    ratios = {"height_ratios": list(rows)}
+    return figure, list(figure.subplots(len(rows), columns, sharex="col", gridspec_kw=ratios, squeeze=False).flat)
 
 
 def _points(x: Sequence[float], y: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

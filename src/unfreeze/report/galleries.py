@@ -72,6 +72,15 @@ class Predictions:
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """out_of_fold.csv as arrays, of images with a label; as in `Predictions`."""
+
+    row: np.ndarray
+    actual: np.ndarray
+    probabilities: np.ndarray
+
+
 def read_predictions(path: Path) -> Predictions:
     """Read predictions.csv line by line: 4 bytes a probability are held, not its text.
 
@@ -87,19 +96,11 @@ def read_predictions(path: Path) -> Predictions:
             raise UserError(f"{path}: the header must be {', '.join(_COLUMNS)}, p_<class>...; run tta_evaluate")
         multi = header[:6] == _MULTI
         index = {name: i for i, name in enumerate(classes)}
-
-        def known(text: str) -> int | np.ndarray:
-            if not multi:
-                return index[text] if text else -1
-            found = np.full(len(classes), 0 if text else -1, dtype=np.int8)
-            found[[index[name] for name in text.split(" ") if text not in ("", NO_LABELS)]] = 1
-            return found
-
         for line in reader:
             try:
                 rows.append(int(line[0]))
-                actual.append(known(line[3]))
-                predicted.append(known(line[4]))
+                actual.append(_known(line[3], index, multi))
+                predicted.append(_known(line[4], index, multi))
                 if not line[4]:
                     raise ValueError("nothing is predicted")
                 uncertainty.append(float(line[5]))
@@ -117,6 +118,34 @@ def read_predictions(path: Path) -> Predictions:
         np.array(uncertainty, dtype=np.float32),
         np.array(probabilities, dtype=np.float32).reshape(len(rows), len(classes)),
     )  # fmt: skip
+
+
+def read_held_out(path: Path, classes: list[str]) -> HeldOut:
+    """Read out_of_fold.csv, which has lines only if there are folds."""
+    index = {name: i for i, name in enumerate(classes)}
+    rows, actual, probabilities = [], [], []
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.reader(file)
+        multi = "labels" in next(reader)
+        for line in reader:
+            rows.append(int(line[0]))
+            actual.append(_known(line[3], index, multi))
+            probabilities.append(np.array(line[4:], dtype=np.float32))
+    shape = (len(rows), len(classes))
+    return HeldOut(
+        np.array(rows, dtype=np.int64),
+        np.array(actual, dtype=np.int8 if multi else np.int64).reshape(shape if multi else len(rows)),
+        np.array(probabilities, dtype=np.float32).reshape(shape),
+    )
+
+
+def _known(text: str, index: dict[str, int], multi: bool) -> int | np.ndarray:
+    """The class or the labels that `text` names, by `index`; -1, or all along, where it is empty."""
+    if not multi:
+        return index[text] if text else -1
+    found = np.full(len(index), 0 if text else -1, dtype=np.int8)
+    found[[index[name] for name in text.split(" ") if text not in ("", NO_LABELS)]] = 1
+    return found
 
 
 def some_correct(actual: np.ndarray, predicted: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -157,6 +186,21 @@ def of_label(shown: Predictions, index: int, had: bool, given: bool, count: int)
     positions = np.flatnonzero((shown.actual[:, index] == had) & (shown.predicted[:, index] == given))
     p = shown.probabilities[positions, index]
     return _ranked(positions, -p if given else p, count)
+
+
+def explored(shown: Predictions) -> np.ndarray:
+    """All images in the order in which they get room among those to search: some of every pair of true and
+    predicted class, the surest first, before more of any; where images have several labels, the most mistakes
+    first."""
+    n = np.arange(len(shown.row))
+    if shown.multi:
+        return np.lexsort((n, -shown.uncertainty, -(shown.actual != shown.predicted).sum(1)))
+    pair = shown.actual * len(shown.classes) + shown.predicted
+    order = np.lexsort((n, -shown.probabilities[n, shown.predicted], pair))
+    starts = np.flatnonzero(np.diff(pair[order], prepend=-1))
+    rank = np.empty_like(n)
+    rank[order] = n - np.repeat(starts, np.diff(np.append(starts, len(n))))
+    return np.lexsort((n, shown.actual == shown.predicted, rank))
 
 
 def labels_by_mistakes(actual: np.ndarray, predicted: np.ndarray) -> list[tuple[int, int, int]]:

@@ -1,64 +1,42 @@
-"""The report: one HTML page that needs no other file, no network and no script.
+"""The report: one HTML page that needs no other file and no network.
 
-Its size is bounded whatever the data: galleries by class stop at a number of bytes, tables at a number of
-lines, and the page says what it left out. Names from the data are hostile: jinja2 escapes them, and the
-page's Content-Security-Policy forbids scripts and requests.
+It is complete without its script, which adds what can be clicked. Its size is bounded whatever the data: galleries
+by class stop at a number of bytes, tables at a number of lines, and the page says what it left out. Names from the
+data are hostile: jinja2 escapes them, the script only ever sets them as text, and the page's
+Content-Security-Policy forbids all requests and any script but this one.
 """
 
 import base64
-import io
+import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unfreeze import draws
 from unfreeze.console import UserError
 from unfreeze.data.table import NO_LABELS
-from unfreeze.report import figures, galleries
+from unfreeze.report import charts, galleries, making, numbers, problems
+from unfreeze.report.album import TINY, Album, Readable, side_for, thumbnail
+from unfreeze.report.charts import Table, column
 from unfreeze.report.galleries import Predictions
-from unfreeze.thresholds import f2_by_image
 
-Table = list[dict[str, str]]
-"""A CSV as `files.read_csv` gives it."""
-
-_TINY = 64  # px: up to here an image is kept exactly and enlarged by whole pixels
-_THUMBNAIL = 160  # px: longest side of any picture
-_PICTURE_BYTES = 6_000_000  # of all pictures together, so that the page stays under 8 MB
+_GALLERY_BYTES = 3_500_000  # of the pictures in galleries, so that the page stays under 8 MB
+_SEARCH_BYTES = 2_000_000  # of the pictures to search
+_SEARCH_IMAGES = 1500
+_SEARCH_SIDE = 112  # px
+_LOOKED_SIDE = 160  # px
+_COARSE = 3  # places a side: a map of fewer does not say where the network looked
+_MOST_LABELS = 12  # under a picture
 _MOST_LINES = 400  # of any table
-_MATRIX = 20  # classes: more make an unreadable matrix, the most confused pairs are shown alone
-
-_METRICS = [
-    ("accuracy", "accuracy ↑", "{:.1%}"),
-    ("top5", "top-5 ↑", "{:.1%}"),
-    ("log_loss", "log loss ↓", "{:.3f}"),
-    ("roc_auc", "ROC AUC ↑", "{:.3f}"),
-    ("ece", "ECE ↓", "{:.3f}"),
-    ("precision", "precision ↑", "{:.3f}"),
-    ("recall", "recall ↑", "{:.3f}"),
-    ("f1", "F1 ↑", "{:.3f}"),
-    ("matthews", "MCC ↑", "{:.3f}"),
-]
-_MULTI_METRICS = [
-    ("f2", "F2 ↑", "{:.3f}"),
-    ("map", "mAP ↑", "{:.3f}"),
-    ("subset_accuracy", "all right ↑", "{:.1%}"),
-    ("log_loss", "log loss ↓", "{:.3f}"),
-    ("precision", "precision ↑", "{:.3f}"),
-    ("recall", "recall ↑", "{:.3f}"),
-    ("f1", "F1 ↑", "{:.3f}"),
-]
-_RESAMPLES = 1000  # of the bootstrap
-_VARIANTS = {
-    "prevalence": "label frequencies",
-    "head": "head alone",
-    "plain": "whole network",
-    "tta": "whole network, TTA",
-}
+_MATRIX = 20  # classes: with more the matrix is drawn as a map of dots without numbers
+_MOST_CELLS = 4000  # of such a map
+_MAP_BACKGROUND = 1500  # training images
+_COLOURS = 10  # classes that have a colour of their own in the style sheet
+_PROBLEMS = 12  # pictures of each list
 
 
 @dataclass(frozen=True)
@@ -83,15 +61,24 @@ class Results:
     rejected: Table
     split: Table
     duplicates: Table
+    features: np.ndarray
+    """float32 `[M, F]`, without rows where there are none."""
+    heat: np.ndarray
+    """gradcam.npy: uint8 `[K, 2, h, w]`."""
+    heat_rows: Table
+    problems: dict[str, Table]
+    """See `problems.tables`."""
+    recipes: dict[str, dict[str, Any]]
+    """The content of recipes/*.yaml by name."""
 
 
-def render(results: Results, pixels: np.ndarray, params: dict[str, Any]) -> str:
+def render(results: Results, pixels: Readable, params: dict[str, Any]) -> str:
     """The page as HTML text.
 
     Args:
         results: see `Results`.
         pixels: uint8 `[M, S, S, 3]`, may be a memory map: only the pictures shown are read.
-        params: params.yaml's `seed`, `model` and `report`.
+        params: params.yaml, as far as it has to do with the result.
 
     Raises:
         UserError: if predictions.csv names a row that `pixels` does not have.
@@ -101,47 +88,49 @@ def render(results: Results, pixels: np.ndarray, params: dict[str, Any]) -> str:
     shown = everything.take(np.flatnonzero((everything.split == split) & everything.labelled))
     if len(shown.row) and (shown.row.min() < 0 or shown.row.max() >= len(pixels)):
         raise UserError(f"predictions.csv names a row outside the {len(pixels)} stored images: run dvc repro")
+    seed, count = params["seed"], params["report"]["per_gallery"]
+    expected = min(len(shown.row), (3 + 2 * len(shown.classes)) * count)
+    album = Album(pixels, side_for(pixels, shown.row, expected, _GALLERY_BYTES))
+    known = numbers.intervals(results.metrics[split]["tta"], shown, seed)
     confusion = [] if shown.multi else [line for line in results.confusion if line["split"] == split]
     columns = {"precision": "precision", "recall": "recall", "f1": "F1"}
     if shown.multi:
         columns = {"threshold": "threshold", "ap": "AP", **columns}
     choose = _multi_galleries if shown.multi else _galleries
-    return _template().render(
+    found = _searchable(shown, pixels)
+    script = read_beside("page.js")
+    return template("page.html.j2").render(
         multi=shown.multi,
         split=split,
         split_name={"test": "test", "valid": "validation"}[split],
         params=params,
+        making=dict(zip(("recipe", "changes"), making.closest(params, results.recipes), strict=True)),
+        all_params=making.flat(params),
         classes=shown.classes,
-        headline=_headline(results.metrics[split]["tta"], shown, params["seed"]),
-        variants=_variants(results.metrics, _MULTI_METRICS if shown.multi else _METRICS),
-        gains=_gains(results.metrics[split], shown.multi),
+        headline=numbers.headline(results.metrics[split]["tta"], shown, known),
+        variants=numbers.variants(results.metrics, shown.multi, split, known),
+        gains=numbers.gains(results.metrics[split], shown.multi),
         cross_validation=results.head_metrics.get("cross_validation"),
         matrix=_matrix(confusion, shown.classes) if len(shown.classes) <= _MATRIX and not shown.multi else None,
+        cells=_cells(confusion, shown.classes) if len(shown.classes) > _MATRIX and not shown.multi else [],
         pairs=_confused_pairs(confusion, 12),
         per_class=_weakest_first([line for line in results.per_class if line["split"] == split], list(columns)),
         class_columns=list(columns.values()),
-        charts=_charts(results, split, shown.multi),
+        charts=_charts(results, shown, split),
         data=_data(results),
+        counted=_counted(results),
+        has_features=len(results.features) > 0,
+        looked=_looked(results, shown, pixels, params["model"]["size"]),
+        problems=_problems(results, shown, album),
+        map=_map(results, shown, seed, len(found["images"])),
+        found=found,
         size=pixels.shape[1],
-        tiny=pixels.shape[1] <= _TINY,
-        **choose(shown, pixels, params["report"]["per_gallery"], params["seed"]),
+        tiny=pixels.shape[1] <= TINY,
+        style=read_beside("page.css"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **choose(shown, album, count, seed),
     )
-
-
-def thumbnail(image: np.ndarray) -> str:
-    """A data URI of an image uint8 `[S, S, 3]`: up to 64 px exact (PNG), else a JPEG of at most 160 px."""
-    from PIL import Image
-
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    stream = io.BytesIO()
-    if max(picture.size) <= _TINY:
-        kind = "png"
-        picture.save(stream, "PNG", optimize=True)
-    else:
-        kind = "jpeg"
-        picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
-        picture.save(stream, "JPEG", quality=78, optimize=True)
-    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def shorten(text: str, longest: int = 120) -> str:
@@ -150,24 +139,13 @@ def shorten(text: str, longest: int = 120) -> str:
     return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 
 
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """The 95% confidence interval of a share observed in `count` > 0 cases (Wilson 1927)."""
-    z = 1.96
-    centre = share + z * z / (2 * count)
-    half = z * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
-    return max(0.0, (centre - half) / (1 + z * z / count)), min(1.0, (centre + half) / (1 + z * z / count))
+def read_beside(name: str) -> str:
+    """The text of a file that stands beside this module."""
+    return (Path(__file__).parent / name).read_text(encoding="utf-8").strip()
 
 
-def bootstrap_interval(values: np.ndarray, *key: int | str) -> tuple[float, float]:
-    """The 95% confidence interval of the mean of `values` `[N]`: percentiles of the means of samples drawn from
-    them with replacement (Efron 1979), the draws seeded by `key`."""
-    generator = draws.generator(*key)
-    means = [values[generator.integers(0, len(values), len(values))].mean() for _ in range(_RESAMPLES)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _template() -> Any:
+def template(name: str) -> Any:
+    """A template that stands beside this module: it escapes every value."""
     import jinja2
     from markupsafe import Markup, escape
 
@@ -182,6 +160,7 @@ def _template() -> Any:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     environment.filters.update(
         short=shorten,
         breakable=breakable,
@@ -189,60 +168,22 @@ def _template() -> Any:
         number="{:,}".format,
         plural=lambda count, noun, nouns="": f"{count:,} {noun if count == 1 else nouns or noun + 's'}",
     )
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)
 
 
-def _headline(metrics: dict[str, Any], shown: Predictions, seed: int) -> dict[str, Any]:
-    if shown.multi:
-        name, value, form = "F2", metrics["f2"], "{:.3f}"
-        low, high = bootstrap_interval(f2_by_image(shown.predicted, shown.actual), seed, "report", "bootstrap")
-    else:
-        name, value, form = "accuracy", metrics["accuracy"], "{:.1%}"
-        low, high = wilson_interval(value, metrics["count"])
-    known = (_MULTI_METRICS if shown.multi else _METRICS)[1:5]
-    tiles = [(label, _shown(metrics.get(key), form)) for key, label, form in known if key in metrics]
-    value, low, high = (form.format(number) for number in (value, low, high))
-    return {"name": name, "value": value, "count": metrics["count"], "low": low, "high": high, "tiles": tiles}
+# --- Galleries
 
 
-def _variants(metrics: dict[str, Any], known: list[tuple[str, str, str]]) -> dict[str, Any]:
-    """The table of numbers: a line for each split and way of predicting, `None` where one is undefined."""
-    given = {key for ways in metrics.values() for numbers in ways.values() for key in numbers}
-    columns = [metric for metric in known if metric[0] in given]
-    lines = []
-    for split in ("valid", "test"):
-        for way, label in _VARIANTS.items():
-            if numbers := metrics.get(split, {}).get(way):
-                cells = [_shown(numbers.get(key), form) for key, _, form in columns]
-                lines.append((split, label, numbers["count"], cells))
-    return {"columns": [label for _, label, _ in columns], "lines": lines}
-
-
-def _shown(value: float | None, form: str) -> str | None:
-    return None if value is None else form.format(value)
-
-
-def _gains(ways: dict[str, Any], multi: bool) -> list[str]:
-    """What fine-tuning and TTA changed on a split, in points of accuracy, or in F2."""
-    key, scale, form = ("f2", 1, "{:+.3f}") if multi else ("accuracy", 100, "{:+.1f} points")
-    steps = [("head", "plain", "the whole network over the head alone"), ("plain", "tta", "TTA")]
-    return [
-        f"{what} {form.format(scale * (ways[after][key] - ways[before][key]))}"
-        for before, after, what in steps
-        if before in ways
-    ]
-
-
-def _galleries(shown: Predictions, pixels: np.ndarray, count: int, seed: int) -> dict[str, Any]:
+def _galleries(shown: Predictions, album: Album, count: int, seed: int) -> dict[str, Any]:
     """The five galleries of the labelled predictions `shown`."""
 
     def pictures(positions: np.ndarray) -> list[dict[str, Any]]:
-        return [_picture(shown, pixels, int(i)) for i in positions]
+        return [_picture(shown, album, int(i)) for i in positions]
 
     correct = pictures(galleries.some_correct(shown.actual, shown.predicted, count, seed))
     incorrect = pictures(galleries.some_incorrect(shown.actual, shown.predicted, count, seed))
     uncertain = pictures(galleries.most_uncertain(shown.uncertainty, count))
-    room = _PICTURE_BYTES - _bytes([*correct, *incorrect, *uncertain])
+    room = _GALLERY_BYTES - _bytes([*correct, *incorrect, *uncertain])
 
     def by_class(choose: Callable[..., np.ndarray], room: int) -> list[dict[str, Any]]:
         groups = []
@@ -270,17 +211,17 @@ def _galleries(shown: Predictions, pixels: np.ndarray, count: int, seed: int) ->
     }
 
 
-def _multi_galleries(shown: Predictions, pixels: np.ndarray, count: int, seed: int) -> dict[str, Any]:
+def _multi_galleries(shown: Predictions, album: Album, count: int, seed: int) -> dict[str, Any]:
     """The galleries of the labelled predictions `shown`, where an image can have several labels."""
 
     def pictures(positions: np.ndarray) -> list[dict[str, Any]]:
-        return [_multi_picture(shown, pixels, int(i)) for i in positions]
+        return [_multi_picture(shown, album, int(i)) for i in positions]
 
     right = (shown.actual == shown.predicted).all(1).astype(int)
     correct = pictures(galleries.some_correct(np.ones_like(right), right, count, seed))
     incorrect = pictures(galleries.some_incorrect(np.ones_like(right), right, count, seed))
     uncertain = pictures(galleries.most_uncertain(shown.uncertainty, count))
-    room = (_PICTURE_BYTES - _bytes([*correct, *incorrect, *uncertain])) // 3
+    room = (_GALLERY_BYTES - _bytes([*correct, *incorrect, *uncertain])) // 3
     order = galleries.labels_by_mistakes(shown.actual, shown.predicted)
 
     def by_label(had: bool, given: bool) -> dict[str, Any]:
@@ -315,29 +256,15 @@ def _multi_galleries(shown: Predictions, pixels: np.ndarray, count: int, seed: i
     }
 
 
-def _multi_picture(shown: Predictions, pixels: np.ndarray, i: int) -> dict[str, Any]:
-    """Image `i` with the labels that it has or gets, the most probable first."""
-    order = np.argsort(-shown.probabilities[i], kind="stable")
-    verdicts = {(1, 1): "right", (0, 1): "wrong", (1, 0): "missed"}
-    labels = [
-        (shown.classes[c], float(shown.probabilities[i, c]), verdict)
-        for c in order
-        if (verdict := verdicts.get((int(shown.actual[i, c]), int(shown.predicted[i, c]))))
-    ]
-    return {"uri": thumbnail(pixels[shown.row[i]]), "path": shown.path[i], "labels": labels}
-
-
-def _bytes(pictures: list[dict[str, Any]]) -> int:
-    return sum(len(picture["uri"]) for picture in pictures)
-
-
-def _picture(shown: Predictions, pixels: np.ndarray, i: int) -> dict[str, Any]:
+def _picture(shown: Predictions, album: Album, i: int) -> dict[str, Any]:
     """Image `i` with what its caption says."""
     probabilities = shown.probabilities[i]
     actual, predicted = int(shown.actual[i]), int(shown.predicted[i])
     second = next((int(k) for k in np.argsort(-probabilities, kind="stable")[:2] if k != predicted), None)
+    row = int(shown.row[i])
     return {
-        "uri": thumbnail(pixels[shown.row[i]]),
+        "uri": album.uri(row),
+        "row": row,
         "path": shown.path[i],
         "right": actual == predicted,
         "actual": shown.classes[actual],
@@ -349,6 +276,60 @@ def _picture(shown: Predictions, pixels: np.ndarray, i: int) -> dict[str, Any]:
     }
 
 
+def _multi_picture(shown: Predictions, album: Album, i: int) -> dict[str, Any]:
+    """Image `i` with the labels that it has or gets, the most probable first."""
+    row, verdicts = int(shown.row[i]), ("right", "wrong", "missed")
+    labels = [(shown.classes[c], p, verdicts[verdict]) for c, p, verdict in _verdicts(shown, i)]
+    more = max(0, len(labels) - _MOST_LABELS)
+    return {
+        "uri": album.uri(row),
+        "row": row,
+        "path": shown.path[i],
+        "labels": labels[:_MOST_LABELS],
+        "more": more,
+    }
+
+
+def _verdicts(shown: Predictions, i: int) -> list[tuple[int, float, int]]:
+    """(label, probability, 0 right | 1 wrong | 2 missed) of the labels that image `i` has or gets, the most
+    probable first."""
+    verdicts = {(1, 1): 0, (0, 1): 1, (1, 0): 2}
+    order = np.argsort(-shown.probabilities[i], kind="stable")
+    return [
+        (int(c), float(shown.probabilities[i, c]), verdict)
+        for c in order
+        if (verdict := verdicts.get((int(shown.actual[i, c]), int(shown.predicted[i, c])))) is not None
+    ]
+
+
+def _bytes(pictures: list[dict[str, Any]]) -> int:
+    return sum(len(picture["uri"]) for picture in pictures)
+
+
+def _searchable(shown: Predictions, pixels: Readable) -> dict[str, Any]:
+    """The images that the page's script can search, as many as there is room for: of each its row, path, true and
+    predicted class with their probabilities (or its labels), and uncertainty; and the pictures."""
+    album, room, images, uris = Album(pixels, _SEARCH_SIDE), _SEARCH_BYTES, [], []
+    for i in galleries.explored(shown)[:_SEARCH_IMAGES].tolist():
+        uri = album.uri(int(shown.row[i]))
+        room -= len(uri)
+        if room < 0:
+            break
+        unsure = round(float(shown.uncertainty[i]), 4)
+        if shown.multi:
+            verdicts = [[c, round(p, 4), verdict] for c, p, verdict in _verdicts(shown, i)]
+            images.append([shown.path[i], verdicts, unsure])
+        else:
+            actual, predicted = int(shown.actual[i]), int(shown.predicted[i])
+            p = [round(float(shown.probabilities[i, k]), 4) for k in (actual, predicted)]
+            images.append([shown.path[i], actual, predicted, *p, unsure])
+        uris.append(uri)
+    return {"classes": shown.classes, "multi": shown.multi, "images": images, "uris": uris, "of": len(shown.row)}
+
+
+# --- Confusions
+
+
 def _matrix(confusion: Table, classes: list[str]) -> list[dict[str, Any]]:
     """Lines (actual class) of cells (predicted class, images, strength of the tint in percent)."""
     counts = {(line["actual"], line["predicted"]): int(line["count"]) for line in confusion}
@@ -358,6 +339,17 @@ def _matrix(confusion: Table, classes: list[str]) -> list[dict[str, Any]]:
         tints = [60 * (n / max(1, sum(row))) ** 0.5 for n in row]  # the root makes a few mistakes visible
         lines.append({"name": actual, "cells": list(zip(classes, row, tints, strict=True))})
     return lines
+
+
+def _cells(confusion: Table, classes: list[str]) -> list[tuple[int, int, int, float]]:
+    """(actual class, predicted class, images, strength from 0 to 1) of the largest cells that are not empty."""
+    place = {name: i for i, name in enumerate(classes)}
+    cells = [(place[line["actual"]], place[line["predicted"]], int(line["count"])) for line in confusion]
+    total = Counter({actual: 0 for actual, *_ in cells})
+    for actual, _, count in cells:
+        total[actual] += count
+    cells.sort(key=lambda cell: (-cell[2], cell))
+    return [(a, p, n, round(0.25 + 0.75 * (n / total[a]) ** 0.5, 2)) for a, p, n in cells[:_MOST_CELLS] if n]
 
 
 def _confused_pairs(confusion: Table, most: int) -> list[dict[str, Any]]:
@@ -384,7 +376,7 @@ def _weakest_first(per_class: Table, keys: list[str]) -> list[dict[str, Any]]:
         {
             "name": line["class"],
             "support": int(line["support"]),
-            "numbers": [_float(line[key]) for key in keys],
+            "numbers": [float(line[key]) if line[key] else None for key in keys],
         }
         for line in per_class
     ]
@@ -392,35 +384,151 @@ def _weakest_first(per_class: Table, keys: list[str]) -> list[dict[str, Any]]:
     return lines[:_MOST_LINES]
 
 
-def _charts(results: Results, split: str, multi: bool) -> dict[str, str]:
+def _charts(results: Results, shown: Predictions, split: str) -> dict[str, str]:
     """SVG by name; a stage that did not train has none."""
-    charts = {}
-    for name, curve, found in (
-        ("lr_finder", results.lr_curve, results.lr_suggestions),
-        ("network_finder", results.finetune_curve, results.finetune_metrics),
-    ):
-        if curve:
-            labels = {"steepest": "steepest descent", "minimum_tenth": "minimum / 10"}
-            rates = {label: found.get(key) for key, label in labels.items()}
-            suggestions = {label: rate for label, rate in rates.items() if rate is not None}
-            columns = (_column(curve, column) for column in ("lr", "loss", "smoothed"))
-            charts[name] = figures.lr_finder(name.replace("_", "-"), *columns, suggestions)
-    steps = {"head": results.head_steps, "fine-tuning": results.finetune_steps}
-    rates = {title: _column(table, "lr") for title, table in steps.items() if table}
-    if rates:
-        charts["schedule"] = figures.schedule("schedule", rates)
-    epochs = [*results.head_epochs, *results.finetune_epochs]
-    if epochs:
-        phases = [line["phase"] for line in epochs]
-        losses = {"training": _column(epochs, "train_loss"), "validation": _column(epochs, "valid_loss")}
-        charts["loss"] = figures.by_epoch("loss", "loss", losses, phases)
-        score, name = {"validation": _column(epochs, "valid_score")}, "F2" if multi else "accuracy"
-        charts["score"] = figures.by_epoch("score", f"validation {name}", score, phases)
+    found = {}
+    if results.lr_curve:
+        found["lr_finder"] = charts.finder("lr-finder", results.lr_curve, results.lr_suggestions)
+    if results.finetune_curve:
+        found["network_finder"] = charts.finder("network-finder", results.finetune_curve, results.finetune_metrics)
+    found |= charts.training(
+        results.head_steps,
+        results.head_epochs,
+        results.finetune_steps,
+        results.finetune_epochs,
+        "F2" if shown.multi else "accuracy",
+    )
     bins = [line for line in results.reliability if line["split"] == split and int(line["count"])]
     if bins:
-        columns = (_column(bins, name) for name in ("confidence", "accuracy", "count"))
-        charts["reliability"] = figures.reliability("reliability", *columns)
-    return charts
+        found["reliability"] = charts.reliability(bins)
+    if shown.multi:
+        used = [float(line["threshold"]) for line in results.per_class if line["split"] == split]
+        found["threshold"] = charts.threshold(shown, used)
+    elif len(shown.classes) == 2:
+        found |= charts.two_classes(shown)
+    if len({(line["width"], line["height"]) for line in results.images}) > 1:
+        found["sizes"] = charts.sizes(results.images)
+    return found
+
+
+# --- Where it looked, and problems
+
+
+def _looked(results: Results, shown: Predictions, pixels: Readable, size: int) -> list[dict[str, Any]]:
+    """Of each image of gradcam.csv: its picture as the network saw it, and two with the places that spoke for two
+    classes. None if the maps are too coarse."""
+    if min(results.heat.shape[2:]) < _COARSE:
+        return []
+    place = {int(row): i for i, row in enumerate(shown.row)}
+    start = round((pixels.shape[1] - size) / 2)
+    found = []
+    for heat, line in zip(results.heat, results.heat_rows, strict=True):
+        i = place[int(line["row"])]
+        view = pixels[int(line["row"])][start : start + size, start : start + size]
+        names = (line["first"], line["second"])
+        speaking = [
+            (
+                name,
+                float(shown.probabilities[i, shown.classes.index(name)]),
+                thumbnail(_lit(view, each), _LOOKED_SIDE),
+            )
+            for name, each in zip(names, heat, strict=True)
+        ]
+        found.append({"uri": thumbnail(view, _LOOKED_SIDE), "path": shown.path[i], "speaking": speaking,
+                      "is": _true(shown, i)})  # fmt: skip
+    return found
+
+
+def _true(shown: Predictions, i: int) -> str:
+    if not shown.multi:
+        return shown.classes[shown.actual[i]]
+    return ", ".join(shown.classes[c] for c in np.flatnonzero(shown.actual[i])) or "no label"
+
+
+def _lit(view: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """The view in grey and dim, and in its colours and bright where `heat` uint8 `[h, w]` is high."""
+    from PIL import Image
+
+    shade = Image.fromarray(heat).resize(view.shape[1::-1], Image.Resampling.BICUBIC)
+    weight = np.asarray(shade, dtype=np.float64)[..., None] / 255
+    grey = view.mean(2, keepdims=True) * 0.35
+    warm = np.array([255.0, 140.0, 0.0])
+    return np.rint(grey * (1 - weight) + weight * (0.72 * view + 0.28 * warm)).astype(np.uint8)
+
+
+def _problems(results: Results, shown: Predictions, album: Album) -> list[dict[str, Any]]:
+    """The lists with the pictures of their first lines."""
+    several = "Labels that an image has or lacks although the model, which did not train on it, thinks otherwise."
+    texts = {
+        "label_errors": (
+            "Labels that may be wrong",
+            several
+            if shown.multi
+            else "Images that the model, which did not train on them, takes for another class as surely as it "
+            "usually takes images of that class (confident learning).",
+        ),
+        "near_duplicates": (
+            "Near duplicates across the split",
+            "Held-out images beside the training image that they are most like: these may make the numbers too "
+            "good.",
+        ),
+        "outliers": ("Outliers", "Images that are least like any training image."),
+    }
+    found = []
+    for name, (title, note) in texts.items():
+        lines = results.problems[name]
+        pictures = [
+            {
+                "uri": album.uri(int(line["row"])),
+                "other": album.uri(int(line["similar_row"])) if "similar_row" in line else None,
+                "lines": _oddity(line),
+                "path": line["path"],
+            }
+            for line in lines[:_PROBLEMS]
+        ]
+        found.append({"name": name, "title": title, "note": note, "count": len(lines), "pictures": pictures})
+    return found
+
+
+def _oddity(line: dict[str, str]) -> list[str]:
+    """What is odd about a line, in words."""
+    label = line["label"] or "unlabelled"
+    if "likely" in line:
+        return [
+            f"labelled {label}, {float(line['p_label']):.1%}",
+            f"or {line['likely']}, {float(line['p_likely']):.1%}?",
+        ]
+    if "suspect" in line:
+        what = "has" if line["has_it"] == "yes" else "lacks"
+        return [f"{what} {line['suspect']}: {float(line['probability']):.1%}?"]
+    if "similar_to" in line:
+        return [f"{line['split']}: {label}", f"{float(line['similarity']):.3f} like {line['similar_to']}"]
+    return [f"{line['split']}: {label}", f"at most {float(line['similarity']):.3f} like another"]
+
+
+def _map(results: Results, shown: Predictions, seed: int, count: int) -> dict[str, Any] | None:
+    """Points of the first `count` images to search, and of some training images behind them: x and y in an area of
+    1000 x 640, each with its colour; None without features."""
+    train = np.array([int(line["row"]) for line in results.split if line["split"] == "train"], dtype=np.int64)
+    if not len(results.features) or not len(train) or not count:
+        return None
+    front = galleries.explored(shown)[:count]
+    behind = train[:: max(1, len(train) // _MAP_BACKGROUND)][:_MAP_BACKGROUND]
+    directions = problems.Directions(results.features, train, seed)
+    places = problems.landscape(directions, np.concatenate([shown.row[front], behind]), seed)
+    low, high = places.min(0), places.max(0)
+    x, y = np.round(20 + (places - low) / np.maximum(high - low, 1e-9) * (960, 600), 1).T.tolist()
+    label = {int(line["row"]): _labels(line)[0] for line in results.split}
+    index = {name: i for i, name in enumerate(shown.classes)}
+    colours = [index.get(label[int(row)], -1) for row in np.concatenate([shown.row[front], behind])]
+    wrong = (shown.actual != shown.predicted)[front]
+    wrong = wrong.any(1) if shown.multi else wrong
+    points = list(zip(x, y, colours, strict=True))
+    return {
+        "front": [(*point, bool(bad)) for point, bad in zip(points, wrong, strict=False)],
+        "behind": points[len(front) :],
+        "few": len(shown.classes) <= _COLOURS,
+    }
 
 
 def _data(results: Results) -> dict[str, Any]:
@@ -430,12 +538,13 @@ def _data(results: Results) -> dict[str, Any]:
     splits = [name for name in ("train", "valid", "test", "") if any(split == name for _, split in counts)]
     labels = sorted({label for label, _ in counts}, key=lambda label: (not label, label))
     lines = [(label, [counts[label, split] for split in splits]) for label in labels]
-    widths, heights = _column(results.images, "width"), _column(results.images, "height")
+    widths, heights = column(results.images, "width"), column(results.images, "height")
     return {
         "train": images["train"],
         "splits": splits,
         "totals": [images[split] for split in splits],
         "lines": lines[:_MOST_LINES],
+        "most": max((sum(each) for label, each in lines if label), default=1),
         "labels": len(labels),
         "images": len(results.images),
         "width": (int(min(widths)), int(np.median(widths)), int(max(widths))) if widths else None,
@@ -450,17 +559,15 @@ def _data(results: Results) -> dict[str, Any]:
     }
 
 
+def _counted(results: Results) -> list[tuple[str, int]]:
+    """How many images each part has."""
+    parts = Counter(line["split"] for line in results.split)
+    names = {"train": "to train", "valid": "to validate", "test": "to test"}
+    return [(name, parts[part]) for part, name in names.items() if parts[part]]
+
+
 def _labels(line: dict[str, str]) -> list[str]:
     """Those of a line of split.csv: one, `` if it is unknown; or any number of labels."""
     if "label" in line:
         return [line["label"]]
     return ["no label"] if line["labels"] == NO_LABELS else line["labels"].split(" ")
-
-
-def _column(table: Table, name: str) -> Sequence[float]:
-    """A column's numbers, nan where it is empty."""
-    return [float(line[name] or "nan") for line in table]
-
-
-def _float(text: str) -> float | None:
-    return float(text) if text else None
