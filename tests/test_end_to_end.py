@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -170,10 +171,18 @@ READS = {
 """Which stages a param is read by: the longest key that fits."""
 
 
+def status(folder: str) -> list[str]:
+    with Repo(folder) as repo:
+        return list(repo.status())
+
+
 def changed(folder: Path) -> list[str]:
-    """The stages that DVC would run for their own deps and params, in the order of the pipeline."""
-    with Repo(str(folder)) as repo:
-        found = repo.status()
+    """The stages that DVC would run for their own deps and params, in the order of the pipeline.
+
+    DVC remembers in a process what it has read: each look has one of its own, which need not import DVC again.
+    """
+    with get_context("fork").Pool(1) as pool:
+        found = pool.apply(status, (str(folder),))
     return [name for name in EVERY if name in found]
 
 

@@ -94,14 +94,14 @@ def test_the_table_says_what_the_networks_are(arch):
 def test_sizes_of_torchvision_s_weights(arch):
     for preset in models.get_model_weights(arch):
         size = preset.meta["min_size"][0]
-        ModelParams(arch=arch, weights=preset.name, size=size).check_with(params(size))
+        ModelParams(arch=arch, weights=preset.name, stem="imagenet", size=size).check_with(params(size))
         if ARCHS[arch].fixed:
             other = size + ARCHS[arch].step
-            ModelParams(arch=arch, weights="none", size=other).check_with(params(other))
+            ModelParams(arch=arch, weights="none", stem="imagenet", size=other).check_with(params(other))
             with pytest.raises(
                 ValueError, match=rf"model\.size = {other}: {arch} takes multiples of .*\b{size}\b"
             ):
-                ModelParams(arch=arch, weights=preset.name, size=other).check_with(params(other))
+                ModelParams(arch=arch, weights=preset.name, stem="imagenet", size=other).check_with(params(other))
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,13 @@ def test_sizes_of_torchvision_s_weights(arch):
 )
 def test_sizes_that_a_network_cannot_take_are_refused_with_the_params(arch, size, takes):
     with pytest.raises(ValueError, match=f"model.size = {size}: {arch} takes {takes}"):
-        ModelParams(arch=arch, weights="none", size=size).check_with(params(size))
+        ModelParams(arch=arch, weights="none", stem="imagenet", size=size).check_with(params(size))
 
 
 def params(stored):
-    return SimpleNamespace(decode=SimpleNamespace(size=stored), finetune=SimpleNamespace(bn_freeze=False))
+    return SimpleNamespace(
+        decode=SimpleNamespace(size=stored), finetune=SimpleNamespace(bn_freeze=False, sizes=[])
+    )
 
 
 def test_maxvit_has_the_same_weights_for_every_size():
