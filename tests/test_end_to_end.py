@@ -146,7 +146,6 @@ READS = {
     "seed": [*TORCH, "report"],
     "extract": ["extract"],
     "decode": ["decode", "unfreeze-finetune"],
-    "decode.channels": ["decode", "precompute-features", "unfreeze-finetune"],
     "split": ["split"],
     "model": ["precompute-features", "unfreeze-finetune", "report"],
     "head": ["find-lr", "train-head"],
@@ -171,18 +170,23 @@ READS = {
 """Which stages a param is read by: the longest key that fits."""
 
 
-def status(folder: str) -> list[str]:
-    with Repo(folder) as repo:
-        return list(repo.status())
-
-
 def changed(folder: Path) -> list[str]:
     """The stages that DVC would run for their own deps and params, in the order of the pipeline.
 
-    DVC remembers in a process what it has read: each look has one of its own, which need not import DVC again.
+    Asked in a process of its own, which need not import DVC again.
     """
-    with get_context("fork").Pool(1) as pool:
-        found = pool.apply(status, (str(folder),))
+    context = get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+
+    def look() -> None:
+        os.chdir(folder)  # elsewhere DVC puts the path before the name
+        with Repo() as repo:
+            sender.send(list(repo.status()))
+
+    process = context.Process(target=look)
+    process.start()
+    found = receiver.recv()
+    process.join()
     return [name for name in EVERY if name in found]
 
 
