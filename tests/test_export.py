@@ -41,6 +41,8 @@ def make_model(path: Path, arch: str) -> Path:
         augment={"set": "none", "max_zoom": 1, "pad": 0},
         seed=1,
         thresholds={},
+        channels="rgb",
+        numbers=[],
         **head.model_dump(),
     )
     save_network(path, Network(backbone, build_head(features, len(CLASSES), head, seed=1)), card)

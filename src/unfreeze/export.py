@@ -2,7 +2,7 @@
 
 On the command line `python -m unfreeze.export [MODEL] [IMAGE ...] [--to FOLDER]`, in Python `export`.
 
-Both programs take `images`, float32 `[N, 3, size, size]`, RGB in [0, 1], and give `probabilities`, float32
+Both programs take `images`, float32 `[N, C, size, size]` in [0, 1], and give `probabilities`, float32
 `[N, classes]`. N is free; normalisation and softmax are inside, or sigmoid where an image can have several labels.
 `model.json` holds the names of the classes and how an image becomes such an input. Both files are run and compared
 with the network before they are kept.
@@ -63,6 +63,8 @@ def export(model: Path, folder: Path, images: Sequence[Path] = ()) -> list[str]:
     from unfreeze.model.network import load_network
 
     network, card = load_network(model)
+    if card.numbers or card.channels.startswith("bands"):
+        raise UserError(f"{model}: networks of radar bands, or with numbers beside the images, cannot be exported")
     inputs, kind = _inputs(card, images)
     module = _with_probabilities(network, multi=bool(card.thresholds))
     with ExitStack() as stack:
@@ -109,7 +111,7 @@ def _description(card: Card) -> dict[str, object]:
             "name": "images",
             "shape": ["batch", len(card.mean), card.size, card.size],
             "type": "float32",
-            "channels": "RGB",
+            "channels": card.channels,
             "range": [0, 1],
         },
         "normalisation_inside": {"mean": card.mean, "std": card.std},
@@ -128,7 +130,7 @@ def _inputs(card: Card, images: Sequence[Path]) -> tuple[np.ndarray, str]:
 
     from unfreeze.train.augment import plain
 
-    stored = _stored(card.stored_size)
+    stored = _stored(card)
     if images:
         pixels = np.stack([_decoded(path, card) for path in images])
         kind = f"{len(pixels)} images"
@@ -136,23 +138,24 @@ def _inputs(card: Card, images: Sequence[Path]) -> tuple[np.ndarray, str]:
         pixels = stored[np.linspace(0, len(stored) - 1, min(CHECKED, len(stored)), dtype=int)]
         kind = f"{len(pixels)} images of {paths.PIXELS}"
     else:
-        shape = (CHECKED, card.stored_size, card.stored_size, 3)
+        shape = (CHECKED, card.stored_size, card.stored_size, len(card.mean))
         pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         kind = f"{CHECKED} images of noise: there is no {paths.PIXELS} of this size, name some images instead"
     return plain(torch.from_numpy(pixels), card.size).contiguous().numpy(), kind
 
 
-def _stored(size: int) -> np.ndarray | None:
-    """The pipeline's images if there are any and they have `size` pixels a side."""
+def _stored(card: Card) -> np.ndarray | None:
+    """The pipeline's images if there are any and they are as this network's were."""
     if not paths.PIXELS.is_file():
         return None
     pixels = open_array(paths.PIXELS)
-    return pixels if len(pixels) and pixels.shape[1:] == (size, size, 3) else None
+    wanted = (card.stored_size, card.stored_size, len(card.mean))
+    return pixels if len(pixels) and pixels.shape[1:] == wanted else None
 
 
 def _decoded(path: Path, card: Card) -> np.ndarray:
     try:
-        return decode_image(path.read_bytes(), card.stored_size, card.fit).pixels
+        return decode_image(path.read_bytes(), card.stored_size, card.fit, card.channels).pixels
     except (Rejected, OSError) as error:
         raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
