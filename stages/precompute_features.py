@@ -1,59 +1,38 @@
 """Pooled activations of the frozen backbone for every image, plain and augmented views: data/features/."""
 
-import shutil
-
-import numpy as np
-
 from unfreeze import paths
-from unfreeze.console import progress, run
-from unfreeze.data.store import ArrayWriter, open_array
+from unfreeze.console import run
+from unfreeze.data.store import open_array
 from unfreeze.files import read_json
 from unfreeze.model.backbone import ModelParams
 from unfreeze.params import Seed, load
-from unfreeze.runtime import RuntimeParams, start
-from unfreeze.train.augment import PrecomputeParams
-
-BLOCK, BATCH = 256, 32
+from unfreeze.runtime import RuntimeParams, computes_half, start
+from unfreeze.train.augment import Images, PrecomputeParams
 
 
 def main() -> str:
     params = load(
         "precompute-features", seed=Seed, model=ModelParams, precompute=PrecomputeParams, runtime=RuntimeParams
     )
-    fabric = start(params.runtime, exact=True)
-    from torch import channels_last, nn
+    fabric = start(params.runtime)
+    from torch import nn
 
     from unfreeze.model.backbone import build_backbone, normalise
+    from unfreeze.model.inference import for_inference
     from unfreeze.model.network import Network
-    from unfreeze.train.augment import Images
-    from unfreeze.train.loop import predict
+    from unfreeze.train.precompute import write_features
 
     model, views = params.model, params.precompute.views
-    pixels = open_array(paths.PIXELS)
-    images = Images(pixels, model.size, fabric.device)
-    backbone = build_backbone(model.arch, model.weights, params.seed, model.size, model.stem, pixels.shape[3])
+    images = Images(open_array(paths.PIXELS), model.size, fabric.device)
+    channels = images.pixels.shape[3]
+    backbone = build_backbone(model.arch, model.weights, params.seed, model.size, model.stem, channels)
     normalise(backbone, read_json(paths.NORMALISATION))
-    network = Network(backbone, nn.Identity()).to(fabric.device, memory_format=channels_last)
-
-    rows = np.arange(0 if params.precompute.skip else len(pixels))
-    width = predict(fabric, network, images.plain, np.arange(1), 1).shape[1]
-
-    def augmented(batch, view):
-        return images.augmented(batch, view, params.precompute, params.seed, "precompute")
-
-    shutil.rmtree(paths.FEATURES, ignore_errors=True)  # an earlier run may have had more views
-    with progress(len(rows) * (1 + views), "precompute-features") as bar:
-        for view in range(-1, views):
-            name, inputs = (f"view_{view:02}", augmented) if view >= 0 else ("plain", images.plain)
-            with ArrayWriter(paths.FEATURES / f"{name}.npy", (width,), np.float32) as writer:
-                for start_row in range(0, len(rows), BLOCK):
-                    block = rows[start_row : start_row + BLOCK]
-                    writer.append(predict(fabric, network, inputs, block, BATCH, view).numpy())
-                    bar.update(len(block))
+    network = for_inference(Network(backbone, nn.Identity()).to(fabric.device), computes_half(fabric))
+    count, width = write_features(paths.FEATURES, fabric, network, images, params.precompute, params.seed)
     if params.precompute.skip:
         return "skipped (precompute.skip): the head starts untrained"
     each = f"{1 + views} views of {width} features each" if views else f"{width} features each"
-    return f"{len(rows):,} images, {each} ({model.arch}, weights {model.weights})"
+    return f"{count:,} images, {each} ({model.arch}, weights {model.weights})"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from unfreeze.evaluate.submission import SubmissionParams, plan_submission, writ
 from unfreeze.evaluate.tta import TtaParams, predict_views
 from unfreeze.files import read_csv
 from unfreeze.params import Seed, load
-from unfreeze.runtime import RuntimeParams, start
+from unfreeze.runtime import RuntimeParams, computes_half, start
 from unfreeze.train.augment import AugmentParams, Images
 
 BATCH = 32
@@ -18,18 +18,15 @@ BATCH = 32
 
 def main() -> str:
     params = load(
-        "tta-evaluate",
-        seed=Seed,
-        augment=AugmentParams,
-        tta=TtaParams,
-        submission=SubmissionParams,
+        "tta-evaluate", seed=Seed, augment=AugmentParams, tta=TtaParams, submission=SubmissionParams,
         runtime=RuntimeParams,
-    )
+    )  # fmt: skip
     fabric = start(params.runtime)
     import torch
 
     from unfreeze.evaluate.gradcam import write_looked_at
     from unfreeze.evaluate.results import write_results
+    from unfreeze.model.inference import for_inference
     from unfreeze.model.network import load_head, load_network
     from unfreeze.train.head import predict_head, read_features
     from unfreeze.train.loop import probabilities
@@ -39,12 +36,12 @@ def main() -> str:
     rows = np.concatenate([table.rows["valid"], table.rows["test"]])
     plan = plan_submission(params.submission, table, paths.EXTRACTED_CSV, paths.EXTRACTED_TAR)
     views = (params.tta.views, params.augment, params.seed, BATCH, table.multi)
-    predictions = []
+    predictions, half = [], computes_half(fabric)
     for path in [*sorted(paths.SNAPSHOTS.glob("*.safetensors")), paths.MODEL]:
         network, card = load_network(path)
         network.to(fabric.device, memory_format=torch.channels_last)
         images = Images(pixels, card.size, fabric.device, numbers=numbers)
-        predictions.append(predict_views(fabric, network, images, rows, *views))
+        predictions.append(predict_views(fabric, for_inference(network, half), images, rows, *views))
     plain, tta = predictions[-1][0], np.mean([mean for _, mean in predictions], axis=0)
 
     methods = {"plain": plain, "tta": tta}

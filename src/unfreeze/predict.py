@@ -36,7 +36,7 @@ from unfreeze.data.images import MAX_BYTES, Member, Rejected, decode_image, is_c
 from unfreeze.data.standard import number_inputs
 from unfreeze.data.table import NO_LABELS
 from unfreeze.files import read_csv
-from unfreeze.runtime import RuntimeParams, start
+from unfreeze.runtime import RuntimeParams, computes_half, start
 from unfreeze.thresholds import Rule
 from unfreeze.train.augment import AugmentParams, Images
 
@@ -107,16 +107,15 @@ class Classifier:
         self.path = Path(model)
         runtime = RuntimeParams(device=device, precision=precision, strict=False, threads="auto")
         self.fabric = start(runtime)  # before torch is imported: it settles how
-        import torch
-
+        from unfreeze.model.inference import for_inference
         from unfreeze.model.network import load_network
 
-        self.network, self.card = load_network(self.path)
+        network, self.card = load_network(self.path)
         try:
             self.augment = AugmentParams(**self.card.augment)
         except ValidationError as error:
             raise UserError(f"{model} does not describe a network of this version of unfreeze ({error})") from None
-        self.network.to(self.fabric.device, memory_format=torch.channels_last)
+        self.network = for_inference(network.to(self.fabric.device), computes_half(self.fabric))
 
     @property
     def classes(self) -> list[str]:

@@ -34,8 +34,8 @@ class RuntimeParams(Section):
 
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "32", "bf16"]
-    """Of fine-tuning and prediction; auto: bf16 where the hardware computes in it, else 32 bits. The cached
-    features and the head are always computed in 32 bits."""
+    """Of the backbone; auto: bf16 where the hardware computes in it, else 32 bits. The head on cached features is
+    always trained in 32 bits."""
     strict: bool
     """The same bytes on every x86-64 CPU: AVX2 alone, and as many threads as `threads` says."""
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
@@ -89,6 +89,11 @@ def start(params: RuntimeParams, exact: bool = False) -> Fabric:
     fabric = Fabric(accelerator=device, devices=1, precision={"32": "32-true", "bf16": "bf16-mixed"}[precision])
     fabric.launch()
     return fabric
+
+
+def computes_half(fabric: Fabric) -> bool:
+    """Whether the precision that was settled is bf16."""
+    return fabric._precision.precision == "bf16-mixed"
 
 
 def checkpoint_minutes() -> float:

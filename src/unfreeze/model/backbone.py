@@ -356,9 +356,13 @@ def pool(activations: Tensor) -> Tensor:
     (Oquab et al. 2023). Pretraining reads the class token alone: a pool without it would lose what the network
     was trained to say, and no loss has shaped what the last block makes of the others, so that a maximum over
     them says little.
+
+    Activations in bfloat16 are pooled in 32 bits.
     """
     import torch
 
+    if activations.dtype == torch.bfloat16:
+        activations = activations.float()
     if activations.ndim == 3:
         return torch.cat([activations[:, 0], activations[:, 1:].mean(1)], dim=1)
     return torch.cat([activations.amax((2, 3)), activations.mean((2, 3))], dim=1)

@@ -33,6 +33,8 @@ class Network(nn.Module):
         self.early, self.late, self.head = backbone.early, backbone.late, head
         self.register_buffer("mean", torch.tensor(backbone.mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(backbone.std).view(-1, 1, 1), persistent=False)
+        self.bf16 = False
+        """The backbone's weights are bfloat16: see `inference.for_inference`."""
         self.frozen = 0
         self.train_bn = False
         self.bn_freeze = False
@@ -43,7 +45,8 @@ class Network(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """The pooled pair of activations, `[B, 2C]`."""
-        return pool(self.late(self.early((images - self.mean) / self.std)))
+        images = (images - self.mean) / self.std
+        return pool(self.late(self.early(images.bfloat16() if self.bf16 else images)))
 
     def forward(self, images: Tensor, numbers: Tensor | None = None) -> Tensor:
         features = self.features(images)

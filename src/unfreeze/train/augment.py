@@ -115,7 +115,7 @@ def apply(images: Tensor, theta: Tensor, light: Tensor, size: int) -> Tensor:
 
     measured = images.is_floating_point()
     images = _as_float(images)
-    grid = affine_grid(theta, [*images.shape[:2], size, size], align_corners=False)
+    grid = affine_grid(theta.to(images.dtype), [*images.shape[:2], size, size], align_corners=False)
     views = grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     if measured:
         return views
