@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/installed
 NEEDED_GB := 8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare export test lint ablation sweep plots verify sample lock clean clean-checkpoints
+.PHONY: help setup run compare export test lint ablation bench bench-gpu sweep plots verify sample lock clean clean-checkpoints
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,12 +36,21 @@ lint: setup ## Check the style, and mend what can be mended
 ablation: setup ## What each technique is worth, over 5 seeds: make ablation ARCHIVE=photos.7z WEIGHTS=file.pth
 	@python -m benchmarks.ablation $(ARCHIVE) $(WEIGHTS) $(ARGS)
 
+bench: setup $(VENV)/bench ## Side by side with fastai and with the machine's limit (about an hour on 2 cores)
+	@python -m benchmarks.speed $(ARGS)
+
+bench-gpu: setup $(VENV)/bench ## The same on a GPU, with a ResNet-18 and a ResNet-50
+	@python -m benchmarks.speed --device cuda --batch 256 --arch resnet18 $(ARGS)
+	@python -m benchmarks.speed --device cuda --batch 256 --arch resnet50 $(ARGS)
+
 sample: setup ## Write the sample archive data/raw/digits.7z again
 	@rm -f data/raw/digits.7z; python -m unfreeze.data.sample
 
 lock: ## Pin the newest versions within pyproject.toml's ranges (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links --upgrade -o requirements.lock
+	uv pip compile pyproject.toml --group bench --constraint requirements.lock --universal --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links -o benchmarks/requirements.lock
 
 clean-checkpoints: ## Forget interrupted training
 	rm -rf .checkpoints
@@ -57,6 +66,11 @@ verify: setup ## Run the current commit in a fresh clone: does it give the same 
 
 clean: ## Remove what the pipeline made (the cache in .dvc/cache stays)
 	rm -rf data/images data/features data/*.* models results/*/
+
+$(VENV)/bench: benchmarks/requirements.lock
+	@echo "Installing fastai, to compare with ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@command -v $(PYTHON) > /dev/null || \

@@ -86,6 +86,8 @@ def start(params: RuntimeParams, exact: bool = False) -> Fabric:
     if precision == "auto":
         precision = "bf16" if _computes_bf16(device) else "32"
     torch.use_deterministic_algorithms(device == "cpu")
+    # It also fills all new memory, so that who reads it unwritten reads the same: nothing here does.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     fabric = Fabric(accelerator=device, devices=1, precision={"32": "32-true", "bf16": "bf16-mixed"}[precision])
     fabric.launch()
     return fabric

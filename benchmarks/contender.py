@@ -1,0 +1,50 @@
+"""What the contenders of `benchmarks.speed` share: each runs one task in its own process and prints what it took.
+
+python -m benchmarks.ours tta --data folder --arch resnet18 --weights none ...
+"""
+
+import argparse
+import json
+import resource
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+HEAD_EPOCHS = 5
+VIEWS = 4
+FINDER_STEPS = 100
+
+
+def run(tasks: dict[str, Callable[[argparse.Namespace], dict[str, Any]]]) -> None:
+    """Run the task that the command line names; the last line of the output is its result as JSON, with the
+    highest memory of this process and of the largest of its workers, in MB."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("task", choices=tasks)
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with photos/, extracted.tar, extracted.csv"
+    )
+    parser.add_argument("--arch", required=True)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--size", type=int, required=True)
+    parser.add_argument("--epochs", type=int, required=True, help="unfrozen ones")
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--precision", choices=["32", "bf16"], default="32")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument(
+        "--train-bn", action="store_true", help="the frozen body's BatchNorm trains, as by default in fastai"
+    )
+    args = parser.parse_args()
+    found = tasks[args.task](args)
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    found["peak_mb"] = sum(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024
+    print(json.dumps(found))
+
+
+@contextmanager
+def timed(found: dict[str, Any], name: str):
+    """Note under `name` the seconds that the block takes."""
+    started = time.perf_counter()
+    yield
+    found[name] = time.perf_counter() - started

@@ -1,0 +1,226 @@
+"""Side by side with fastai, a plain torch loop and the machine's limit, on the same images in the same run.
+
+    make bench                                                      # 2,000 generated photographs, a ResNet-18
+    make bench ARGS="--archive ants_bees.7z --arch mobilenet_v2 --weights mobilenet_v2.pth --epochs 4"
+    make bench-gpu
+
+Each measurement is a process of its own; every round runs all of them once, so that what else the machine does
+strikes them alike. Imports and the extraction of the archive are not counted, decoding is. Written to
+scratch/bench: a table, the numbers as JSON, and a plot.
+
+The limit of a task is the sum of the times that its parts take alone, on data in memory: decoding on all cores,
+the forward pass, the training step, all in the layout and precision of the line.
+"""
+
+import argparse
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+from benchmarks.contender import HEAD_EPOCHS, VIEWS
+from benchmarks.photos import write_photos
+from unfreeze.console import progress
+from unfreeze.data.archive import extract
+from unfreeze.runtime import cpu_model
+
+ROOT = Path(__file__).parents[1]
+OURS, FASTAI, PLAIN = "benchmarks.ours", "benchmarks.fastai_contender", "benchmarks.plain"
+
+
+@dataclass
+class Line:
+    """A line of the table: one contender at one task."""
+
+    task: str
+    name: str
+    module: str
+    precision: str = "32"
+    flags: tuple[str, ...] = ()
+    runs: list[dict] = field(default_factory=list)
+
+    @property
+    def rates(self) -> list[float]:
+        """Images a second, by round."""
+        return [run["images"] / run["seconds"] for run in self.runs]
+
+
+def plan(device: str, bf16: bool) -> list[Line]:
+    """All that is measured in a round."""
+    precisions = ["32", "bf16"] if bf16 else ["32"]
+    lines = [Line("decode_limit", "decode alone", PLAIN)]
+    for precision in precisions:
+        name = {"32": "32 bits", "bf16": "bf16"}[precision]
+        lines += [Line(f"{part}_limit", f"{part} alone, {name}", PLAIN, precision) for part in ("forward", "step")]
+    for task in ("features", "frozen", "unfrozen", "lr_find", "tta"):
+        own = ["32"] if task == "lr_find" else precisions
+        lines += [Line(task, f"unfreeze, {'32 bits' if p == '32' else p}", OURS, p) for p in own]
+        lines.append(Line(task, "fastai", FASTAI, flags=("--train-bn",)))
+        if task == "frozen":
+            lines.append(Line(task, "fastai, train_bn=False", FASTAI))
+        if task == "unfrozen" and bf16:
+            lines.append(Line(task, "fastai, bf16", FASTAI, "bf16", ("--train-bn",)))
+        if task in ("features", "unfrozen"):
+            lines.append(Line(task, "plain torch loop", PLAIN))
+    return lines
+
+
+def prepare(folder: Path, archive: Path) -> None:
+    """extracted.tar and extracted.csv of `archive`, and its files as a tree photos/ with train and val(id)."""
+    extract(archive, folder / "extracted.tar", folder / "extracted.csv", 10**11)
+    tree = folder / "tree"
+    with tarfile.open(folder / "extracted.tar") as tar:
+        tar.extractall(tree, filter="data")
+    parts = [path.parent for path in sorted(tree.rglob("train")) if path.is_dir()]
+    if len(parts) != 1:
+        sys.exit(f"{archive} must have one folder with the folders train and valid (or val), it has {len(parts)}")
+    parts[0].rename(folder / "photos")
+
+
+def generated(folder: Path, count: int) -> None:
+    """The same of generated photographs."""
+    write_photos(folder / "photos", count)
+    with tarfile.open(folder / "photos.tar", "w") as tar:
+        tar.add(folder / "photos", "photos")
+    extract(folder / "photos.tar", folder / "extracted.tar", folder / "extracted.csv", 10**11)
+
+
+def measure(line: Line, data: Path, args: argparse.Namespace) -> None:
+    """Run a line once more."""
+    command = [
+        sys.executable, "-m", line.module, line.task, "--data", str(data), "--arch", args.arch, "--weights",
+        args.weights, "--size", str(args.size), "--epochs", str(args.epochs), "--batch", str(args.batch),
+        "--precision", line.precision,
+        "--device", args.device, *line.flags,
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}\nfailed:\n{done.stderr[-3000:]}")
+    line.runs.append(json.loads(done.stdout.splitlines()[-1]))
+
+
+def limit(line: Line, lines: list[Line]) -> float | None:
+    """Images a second if the parts of the task took what they take alone; None where no limit is known."""
+    alone = {
+        (other.task, other.precision): median(other.rates) for other in lines if other.task.endswith("_limit")
+    }
+    decode, forward = alone["decode_limit", "32"], alone["forward_limit", line.precision]
+    run = line.runs[0]
+    if line.task == "features":
+        return 1 / (1 / decode + 1 / forward)
+    if line.task == "unfrozen" and "valid" in run:
+        step = alone["step_limit", line.precision]
+        return run["images"] / (run["images"] / step + run["valid"] / forward)
+    if line.task == "tta":
+        return 1 / (1 / decode + (1 + VIEWS) / forward)
+    return None
+
+
+def table(lines: list[Line]) -> str:
+    """All lines in Markdown."""
+    rows = [
+        "| task | | images/s | x fastai | of the limit | peak MB | accuracy |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    fastai = {line.task: median(line.rates) for line in reversed(lines) if line.module == FASTAI}
+    for line in lines:
+        rate = median(line.rates)
+        bound = limit(line, lines) if line.module == OURS else None
+        scores = [run["score"] for run in line.runs if "score" in run]
+        rows.append(
+            f"| {line.task.replace('_', ' ')} | {line.name} "
+            f"| {rate:,.1f} [{min(line.rates):,.1f} .. {max(line.rates):,.1f}] "
+            f"| {f'{rate / fastai[line.task]:.1f}' if line.task in fastai else ''} "
+            f"| {f'{100 * rate / bound:.0f}%' if bound else ''} "
+            f"| {median(run['peak_mb'] for run in line.runs):,.0f} "
+            f"| {f'{median(scores):.3f}' if scores else ''} |"
+        )
+    return "\n".join(rows)
+
+
+def plot(path: Path, lines: list[Line], title: str) -> None:
+    """Bars of images a second by task, and the limit as a mark."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    tasks = list(dict.fromkeys(line.task for line in lines if not line.task.endswith("_limit")))
+    figure, axes = plt.subplots(1, len(tasks), figsize=(3.2 * len(tasks), 3.2), layout="constrained")
+    for axis, task in zip(axes, tasks, strict=True):
+        shown = [line for line in lines if line.task == task]
+        names = [line.name.replace(", ", "\n") for line in shown]
+        colours = ["tab:orange" if line.module == OURS else "0.6" for line in shown]
+        axis.bar(names, [median(line.rates) for line in shown], color=colours)
+        for i, line in enumerate(shown):
+            if line.module == OURS and (bound := limit(line, lines)):
+                axis.hlines(bound, i - 0.4, i + 0.4, color="black")
+        axis.set_title(task.replace("_", " "))
+        axis.tick_params(axis="x", labelrotation=60, labelsize=7)
+        axis.set_ylabel("images / s (line: the limit)")
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--archive", type=Path, help="labelled photographs in place of generated ones")
+    parser.add_argument("--arch", default="resnet18")
+    parser.add_argument("--weights", default="none", help="a state-dict file of --arch")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--images", type=int, default=2000, help="generated, for the task features")
+    parser.add_argument("--train-images", type=int, default=400, help="generated, for all other tasks")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=1, help="unfrozen ones")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--tasks", default="features,frozen,unfrozen,lr_find,tta", help="of these")
+    args = parser.parse_args()
+    from unfreeze.runtime import _computes_bf16
+
+    chosen = args.tasks.split(",")
+    lines = [
+        line for line in plan(args.device, _computes_bf16(args.device))
+        if line.task in chosen or line.task.endswith("_limit")
+    ]  # fmt: skip
+    data = ROOT / "scratch/bench" / (args.archive.stem if args.archive else "photos")
+    shutil.rmtree(data, ignore_errors=True)
+    many = few = data / "all"
+    if args.archive:
+        prepare(many, args.archive)
+    else:
+        few = data / "few"
+        generated(many, args.images)
+        generated(few, args.train_images)
+    with progress(args.repeats * len(lines), "bench", "run") as bar:
+        for _ in range(args.repeats):
+            for line in lines:
+                measure(line, many if line.task in ("features", "decode_limit") else few, args)
+                bar.update()
+    about = {
+        "device": cpu_model() if args.device == "cpu" else "cuda",
+        **{name: version(name) for name in ("torch", "torchvision", "fastai")},
+        "python": platform.python_version(),
+        **{key: str(value) for key, value in vars(args).items()},
+    }
+    (data / "speed.json").write_text(
+        json.dumps({"about": about, "lines": [vars(line) for line in lines]}, indent=1), encoding="utf-8"
+    )
+    title = (
+        f"{about['device']}, {args.arch} at {args.size}, {args.archive.name if args.archive else 'photographs'}"
+    )
+    plot(data / "speed.png", lines, title)
+    text = f"{title}, {args.repeats} rounds: median [lowest .. highest]; frozen: {HEAD_EPOCHS} epochs.\n\n"
+    text += table(lines)
+    (data / "speed.md").write_text(text + "\n", encoding="utf-8")
+    print(text, f"\n{data}/speed.json, speed.png")
+
+
+if __name__ == "__main__":
+    main()
