@@ -50,7 +50,7 @@ def features(args) -> dict:
 
     found, net, count = {}, network(args).eval(), 0
     with timed(found, "seconds"), torch.inference_mode():
-        for part in sorted((args.data / "photos").iterdir()):
+        for part in sorted((args.data / "photos").glob("[tv]*")):
             for images, _ in loader(part, transforms(args.size, train=False), args.batch):
                 net(images.to(args.device))
                 count += len(images)
