@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/installed
 NEEDED_GB := 8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare export test lint ablation bench bench-gpu sweep plots verify sample lock clean clean-checkpoints
+.PHONY: help setup run compare export test lint ablation bench bench-gpu sweep plots verify kill-test sample lock clean clean-checkpoints
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ plots: setup ## DVC's plots in one page without a network: make plots [REVISIONS
 
 verify: setup ## Run the current commit in a fresh clone: does it give the same numbers?
 	@python -m unfreeze.verify
+
+kill-test: setup ## Kill runs at random moments: do they end the same? make kill-test KILLS=100
+	@python benchmarks/kill_test.py --kills $(or $(KILLS),20) $(ARGS)
 
 clean: ## Remove what the pipeline made (the cache in .dvc/cache stays)
 	rm -rf data/images data/features data/*.* models results/*/

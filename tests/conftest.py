@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from small_project import run_small
 
 
 @pytest.fixture
@@ -21,3 +22,11 @@ def fabric():
     from unfreeze.runtime import RuntimeParams, start
 
     return start(RuntimeParams(device="cpu", precision="32", strict=False, threads="auto"))
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory) -> Path:
+    """The whole chain run once on a cut of the sample: look at it, or change a copy (`small_project.copy_run`)."""
+    folder = tmp_path_factory.mktemp("small_run")
+    run_small(folder)
+    return folder

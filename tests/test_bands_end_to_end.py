@@ -9,7 +9,7 @@ import numpy as np
 import py7zr
 import pytest
 from simulate_bands import write_archives
-from test_end_to_end import ROOT, SMALL, copy_project, dvc, ran, set_params
+from small_project import ROOT, SMALL, copy_project, dvc, ran, set_params
 
 from unfreeze.files import read_csv
 

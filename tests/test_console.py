@@ -1,5 +1,6 @@
 import re
 
+import psutil
 import pytest
 
 from unfreeze import console
@@ -22,6 +23,15 @@ def test_a_user_s_error_is_one_clear_message_and_a_failure():
 def test_an_error_of_ours_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         console.run("split", lambda: str(1 / 0))
+
+
+def test_a_stage_whose_dvc_was_killed_while_it_started_does_nothing(monkeypatch):
+    monkeypatch.setattr(psutil.Process, "parents", lambda process: [])
+    monkeypatch.setenv("DVC_STAGE", "split")
+    with pytest.raises(SystemExit, match="split: dvc, which started this stage, was killed"):
+        console.run("split", lambda: pytest.fail("it ran"))
+    monkeypatch.delenv("DVC_STAGE")
+    console.run("split", lambda: "started by hand")
 
 
 def test_without_a_terminal_progress_is_plain_lines(capsys):

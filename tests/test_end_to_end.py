@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -12,84 +11,22 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-import py7zr
 import pytest
 import yaml
 from dvc.repo import Repo
+from small_project import SMALL, STAGES, copy_project, copy_run, dvc, ran, set_params
 
 from unfreeze.files import read_csv
 
-ROOT = Path(__file__).parents[1]
-EVERY = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-
-
-def copy_project(folder: Path) -> None:
-    """The project as git sees it, without what it made, in a repository of its own."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if not name.startswith(("results/", "dvc.lock")) and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
-    author = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-    subprocess.run(["git", *author, "commit", "-q", "--allow-empty", "-m", "start"], cwd=folder, check=True)
-
-
-def set_params(folder: Path, base: str = "params.yaml", **changes) -> None:
-    content = yaml.safe_load((ROOT / base).read_text())
-    for path, value in changes.items():
-        section, key = path.split("__")
-        content[section][key] = value
-    (folder / "params.yaml").write_text(yaml.safe_dump(content))
-
-
-def dvc(folder: Path, *args: str, ok: bool = True) -> str:
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    environment["PYTHONPATH"] = str(folder / "src")
-    done = subprocess.run(["dvc", *args], cwd=folder, env=environment, capture_output=True, text=True)
-    assert (done.returncode == 0) == ok, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def ran(output: str) -> list[str]:
-    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
-
-
-SMALL = {
-    "extract__source": "data/raw/cut.7z",
-    "train_head__batch_size": 16,
-    "finetune__cycles": 2,
-    "finetune__snapshots": 2,
-    "finetune__cycle_len": 1,
-    "finetune__cycle_mult": 1,
-    "split__folds": 3,
-    "tta__views": 2,
-    "report__per_gallery": 2,
-}
-
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    """The whole chain, run once on 30 digits of each class."""
-    folder = tmp_path_factory.mktemp("project")
-    copy_project(folder)
-    with py7zr.SevenZipFile(ROOT / "data/raw/digits.7z") as archive:
-        names = sorted(name for name in archive.getnames() if name.endswith(".png"))
-        chosen = [name for i, name in enumerate(names) if i % 6 == 0]
-        archive.extract(folder / "cut", targets=chosen)
-    with py7zr.SevenZipFile(folder / "data/raw/cut.7z", "w") as archive:
-        for name in chosen:
-            archive.write(folder / "cut" / name, name)
-    set_params(folder, **SMALL)
-    output = dvc(folder, "repro")
-    assert ran(output) == list(EVERY)
-    return folder
+def project(small_run, tmp_path_factory) -> Path:
+    """The whole chain as it was run once on the cut of the sample, to be changed and put back."""
+    return copy_run(small_run, tmp_path_factory.mktemp("project"))
+
+
+def test_every_stage_runs_once_in_its_order(small_run):
+    assert ran((small_run / "output.txt").read_text()) == list(STAGES)
 
 
 def test_every_stage_says_what_it_made(project):
@@ -187,7 +124,7 @@ def changed(folder: Path) -> list[str]:
     process.start()
     found = receiver.recv()
     process.join()
-    return [name for name in EVERY if name in found]
+    return [name for name in STAGES if name in found]
 
 
 def test_each_param_runs_exactly_the_stages_that_read_it(project):
@@ -213,7 +150,7 @@ def test_each_module_runs_exactly_the_stages_that_import_it(project):
     for file in sorted((project / "src").rglob("*.py")) + sorted((project / "stages").glob("*.py")):
         content, name = file.read_text(), str(file.relative_to(project))
         file.write_text(content + "# changed\n")
-        assert changed(project) == [stage for stage, each in EVERY.items() if name in each["deps"]], name
+        assert changed(project) == [stage for stage, each in STAGES.items() if name in each["deps"]], name
         file.write_text(content)
     assert changed(project) == []
 
@@ -267,7 +204,7 @@ def test_another_stored_size_is_decoded_again_and_not_taken_from_the_run_cache(p
 def test_the_same_again_gives_the_same_bytes(project):
     lock = (project / "dvc.lock").read_text()
     metrics = (project / "results/evaluate/metrics.json").read_bytes()
-    assert ran(dvc(project, "repro", "--force")) == list(EVERY)
+    assert ran(dvc(project, "repro", "--force")) == list(STAGES)
     assert (project / "dvc.lock").read_text() == lock
     assert (project / "results/evaluate/metrics.json").read_bytes() == metrics
 
@@ -336,6 +273,18 @@ def test_cached_views_and_lr_auto_reach_the_head(project):
     assert ran(dvc(project, "repro")) == []
 
 
+def test_going_back_runs_no_training_stage_again(project):
+    other = SMALL | {"finetune__frozen_cycles": 0, "finetune__cycles": 1, "finetune__snapshots": 1}
+    other |= {"find_lr__steps": 30, "train_head__lr": 0.03}
+    set_params(project, **other)
+    stages = ["find-lr", "train-head", "unfreeze-finetune"]
+    assert ran(dvc(project, "repro", stages[-1])) == stages
+    for params in (SMALL, other, SMALL):
+        set_params(project, **params)
+        assert ran(dvc(project, "repro", stages[-1])) == []
+    assert ran(dvc(project, "repro")) == []
+
+
 def test_dvc_killed_alone_takes_its_stage_along_and_the_next_repro_goes_on(project):
     set_params(project, **SMALL, finetune__lr=0.019)
     environment = os.environ | {"PYTHONPATH": str(project / "src")}
@@ -350,8 +299,6 @@ def test_dvc_killed_alone_takes_its_stage_along_and_the_next_repro_goes_on(proje
     running.wait()
     _, alive = psutil.wait_procs(children, timeout=30)
     assert children and not alive
-    (project / ".dvc/tmp/rwlock").unlink(missing_ok=True)  # what a killed dvc leaves behind, as it says itself
-
     assert ran(dvc(project, "repro", "unfreeze-finetune")) == ["unfreeze-finetune"]
     assert not list(project.glob(".checkpoints/*"))
     lock = (project / "dvc.lock").read_text()

@@ -47,7 +47,7 @@ def progress(total: int, what: str, unit: str = "img") -> tqdm:
 def run(stage: str, main: Callable[[], str]) -> None:
     """Run a stage's `main`, print the summary line it returns, and end with a clear message on a user's error."""
     started = time.perf_counter()
-    _end_with_dvc()
+    _end_with_dvc(stage)
     try:
         summary = main()
     except UserError as error:
@@ -57,22 +57,27 @@ def run(stage: str, main: Callable[[], str]) -> None:
     print(f"{stage}: {summary} ({time.perf_counter() - started:.1f} s)", flush=True)
 
 
-def _end_with_dvc() -> None:
+def _end_with_dvc(stage: str) -> None:
     """Whoever kills dvc alone leaves the stage that it started running: have it end as well, by SIGTERM."""
+    if "DVC_STAGE" not in os.environ:  # started by hand
+        return
     import psutil
 
-    def is_dvc(process: psutil.Process) -> bool:
+    def starts_stages(process: psutil.Process) -> bool:
         try:
-            return any(Path(word).name == "dvc" for word in process.cmdline()[:3])
+            words = [Path(word).name for word in process.cmdline()[:3]]
         except psutil.Error:
             return False
+        # A Python that is not dvc may have imported it.
+        return "dvc" in words or any(word.startswith("python") for word in words[:1])
 
-    dvc = next(filter(is_dvc, psutil.Process().parents()), None)
+    dvc = next(filter(starts_stages, psutil.Process().parents()), None)
+    if dvc is None:
+        sys.exit(f"{stage}: dvc, which started this stage, was killed before it began")
 
     def watch(dvc: psutil.Process) -> None:
         while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    if dvc:
-        threading.Thread(target=watch, args=(dvc,), daemon=True).start()
+    threading.Thread(target=watch, args=(dvc,), daemon=True).start()

@@ -30,10 +30,13 @@ def name_of(param: str, value: str, seed: int) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in words).strip("-")
 
 
-def run(param: str, value: str, seed: int) -> bool:
-    """Run one experiment; whether it succeeded."""
+def run(param: str, value: str, seed: int, target: str | None) -> bool:
+    """Run one experiment, up to the stage `target` or all of it; whether it succeeded."""
     name = name_of(param, value, seed)
-    command = ["dvc", "exp", "run", "--force", "--name", name, "-S", f"{param}={value}", "-S", f"seed={seed}"]
+    # --force would replace what an earlier sweep called so as well, but would run every stage again.
+    subprocess.run(["dvc", "exp", "remove", name], check=False, capture_output=True)  # fails if there is none
+    changes = ["-S", f"{param}={value}", "-S", f"seed={seed}"]
+    command = ["dvc", "exp", "run", "--name", name, *changes, *([target] if target else [])]
     return subprocess.run(command, check=False, stdout=sys.stderr).returncode == 0
 
 
@@ -125,6 +128,7 @@ def main() -> int:
     parser.add_argument("values", help="with commas between them")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--metric", default="valid.tta.accuracy", help="(valid.tta.accuracy)")
+    parser.add_argument("--target", help="the last stage to run, such as train-head; all of them")
     args = parser.parse_args()
     wanted = {value.strip(): [] for value in args.values.split(",") if value.strip()}
     names, failed = {}, []
@@ -132,7 +136,7 @@ def main() -> int:
         with working_tree_kept():
             for value, seed in product(wanted, range(1, args.seeds + 1)):
                 name = name_of(args.param, value, seed)
-                if run(args.param, value, seed):
+                if run(args.param, value, seed, args.target):
                     names[name] = value
                 else:
                     failed.append(name)

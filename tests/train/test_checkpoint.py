@@ -11,12 +11,18 @@ import torch
 import yaml
 
 from unfreeze.console import UserError
+from unfreeze.data.table import SplitTable
 from unfreeze.files import read_csv
+from unfreeze.model.backbone import build_backbone
 from unfreeze.model.head import HeadParams, build_head
+from unfreeze.model.network import Network
+from unfreeze.train.augment import AugmentParams, Images
 from unfreeze.train.checkpoint import Checkpoint, fit_resumably, key, others
+from unfreeze.train.finetune import Finetuning
 from unfreeze.train.head import Features, head_learner, head_paces
 from unfreeze.train.history import History
-from unfreeze.train.schedule import TrainHeadParams
+from unfreeze.train.loop import Learner
+from unfreeze.train.schedule import FinetuneParams, TrainHeadParams
 
 PARAMS = TrainHeadParams(
     batch_size=8, optimizer="adamw", momentum=0.9, weight_decay=0.01, label_smoothing=0.0, clip_norm=0.0,
@@ -158,3 +164,62 @@ def test_what_is_saved_is_plain_data(fabric, project):
     found = Checkpoint("train-head").info
     assert json.loads(json.dumps(found)) == found
     assert len(found["epochs"]) == 1 and len(found["partial"]) == 2
+
+
+def finetune(fabric, folder, monkeypatch, signal_after=None):
+    """Two frozen steps, a range test and two unfrozen steps; what is left, and how many steps there were."""
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), np.uint8)
+    rows = {"train": np.arange(16), "valid": np.arange(16, 24), "test": np.array([], dtype=np.int64)}
+    table = SplitTable(["a", "b"], rows, np.arange(24) % 2, np.full(24, -1), {})
+    head = build_head(2048, 2, HeadParams(hidden=[], dropout=[0]), 1)
+    network = Network(build_backbone("shufflenet_v2_x0_5", "none", 1), head)
+    params = FinetuneParams(
+        batch_size=8, optimizer="adamw", momentum=0.9, weight_decay=0.01, label_smoothing=0.0, clip_norm=0.0,
+        balance="none", schedule="sgdr", lr=0.01, lr_multipliers=[0.1, 0.3, 1], frozen_cycles=1, cycles=1,
+        cycle_len=1, cycle_mult=1, bn_freeze=False, mixup=0.0, snapshots=1, sizes=[], find_lr=20,
+    )  # fmt: skip
+    images, augment = Images(pixels, 32, torch.device("cpu")), AugmentParams(set="flip", max_zoom=1, pad=0)
+    steps, step = [], Learner.step
+
+    def counted(learner, *args):
+        steps.append(step(learner, *args))
+        if len(steps) == signal_after:
+            os.kill(os.getpid(), signal.SIGINT)
+        return steps[-1]
+
+    monkeypatch.setattr(Learner, "step", counted)
+    try:
+        checkpoint = Checkpoint("train-head")
+        with checkpoint, History(folder, "accuracy", checkpoint.info) as history:
+            tuning = Finetuning(fabric, network, images, table, augment, params, None, 1, history, checkpoint)
+            list(tuning)
+        checkpoint.remove()
+    finally:
+        monkeypatch.setattr(Learner, "step", step)
+    left = {name: value.numpy().tobytes() for name, value in network.state_dict().items()}
+    left |= {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return left | {"curve": tuning.curve}, len(steps)
+
+
+def test_fine_tuning_goes_on_from_every_part_of_it(fabric, project, monkeypatch, capsys):
+    whole, total = finetune(fabric, project / "whole", monkeypatch)
+    assert 10 < len(whole["curve"]) <= total - 4
+    # Within the frozen epoch, within the range test, which begins anew, and within the unfrozen epoch.
+    for at, left_to_do in ((1, total - 1), (9, total - 2), (total - 1, 1)):
+        with pytest.raises(SystemExit) as stopped:
+            finetune(fabric, project / f"at {at}", monkeypatch, signal_after=at)
+        assert stopped.value.code == 128 + signal.SIGINT, at
+        assert "what was learnt is kept in" in capsys.readouterr().err
+        again, steps = finetune(fabric, project / f"at {at}", monkeypatch)
+        assert steps == left_to_do, at
+        assert again == whole, at
+
+
+def test_a_signal_before_anything_was_saved_keeps_nothing(project, capsys):
+    checkpoint = Checkpoint("train-head")
+    with pytest.raises(SystemExit), checkpoint:
+        checkpoint.stop_if_asked()  # nobody has asked yet
+        os.kill(os.getpid(), signal.SIGTERM)
+        checkpoint.stop_if_asked()
+    assert "stopped by SIGTERM; nothing was learnt yet" in capsys.readouterr().err
+    assert Checkpoint("train-head").found is None

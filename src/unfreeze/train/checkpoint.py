@@ -49,6 +49,7 @@ class Checkpoint:
     def __init__(self, stage: str) -> None:
         """`stage` is its name in dvc.yaml."""
         self.folder = root() / f"{stage}-{key(stage)}"
+        self._state = self.folder / "state.safetensors"
         self.found = self._read()
         self._stage, self._seconds = stage, 60 * checkpoint_minutes()
         self._saved = time.monotonic()
@@ -82,16 +83,23 @@ class Checkpoint:
         """
         if now or self._signal or time.monotonic() - self._saved >= self._seconds:
             tensors, info = state()
-            with replacing(self.folder / "state.safetensors") as temporary:
+            with replacing(self._state) as temporary:
                 plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
                 save_file(plain, temporary, metadata={"unfreeze": json.dumps(info)})
             self._saved = time.monotonic()
+        self.stop_if_asked()
+
+    def stop_if_asked(self) -> None:
+        """End if a signal has come, with what was saved before.
+
+        Raises:
+            SystemExit: a signal has come; the status is 128 + its number.
+        """
         if self._signal:
-            print(
-                f"{self._stage}: stopped by {signal.Signals(self._signal).name}; what was learnt is kept in "
-                f"{self.folder}, and dvc repro goes on from there",
-                file=sys.stderr,
-            )
+            kept = f"what was learnt is kept in {self.folder}, and dvc repro goes on from there"
+            if not self._state.is_file():
+                kept = "nothing was learnt yet"
+            print(f"{self._stage}: stopped by {signal.Signals(self._signal).name}; {kept}", file=sys.stderr)
             raise SystemExit(128 + self._signal)
 
     def restore(self, model: nn.Module) -> None:
@@ -102,18 +110,20 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Delete the checkpoint; the stage has what it wanted."""
+        self._state.unlink(missing_ok=True)  # first: it is of no use without what lies beside it
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        path = self.folder / "state.safetensors"
-        if not path.is_file():
+        if not self._state.is_file():
             return None
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(self._state, framework="pt") as file:
                 info = json.loads((file.metadata() or {})["unfreeze"])
                 return {name: file.get_tensor(name) for name in file.keys()}, info  # noqa: SIM118
         except (SafetensorError, KeyError, ValueError, OSError) as error:
-            raise UserError(f"{path} is damaged ({error}): make clean-checkpoints, then dvc repro") from None
+            raise UserError(
+                f"{self._state} is damaged ({error}): make clean-checkpoints, then dvc repro"
+            ) from None
 
 
 def root() -> Path:
@@ -183,7 +193,8 @@ def fit_resumably(
     """
     done = len(history.epochs) - first_epoch
     partial: list[Step] = []
-    if checkpoint and checkpoint.found and done >= 0:
+    # Steps and optimizer are those of the fit that was interrupted, and not of one that comes after it.
+    if checkpoint and checkpoint.found and len(checkpoint.found[1]["epochs"]) == len(history.epochs):
         tensors, info = checkpoint.found
         partial = [Step(**step) for step in info["partial"]]
         if done or partial:

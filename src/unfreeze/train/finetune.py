@@ -110,7 +110,9 @@ class Finetuning:
             self.network.freeze_to(2 if phase.frozen else 0, train_bn=self.params.bn_freeze == "train")
             if not phase.frozen and self.params.find_lr and not self.curve:
                 finder = FindLrParams(lr_min=LR_MIN, lr_max=LR_MAX, steps=self.params.find_lr)
-                self.curve = find_lr(finder, self._learner(images, "find-lr"), train)
+                # An interrupted test begins anew: what the checkpoint holds is from before it.
+                stop = self.checkpoint.stop_if_asked if self.checkpoint else None
+                self.curve = find_lr(finder, self._learner(images, "find-lr"), train, stop)
                 self.suggestions = suggest(self.curve)
                 self.lr = chosen(self.lr, self.suggestions, "finetune.lr")
             lr = self.head_lr if phase.frozen and self.params.lr == "auto" else self.lr

@@ -75,13 +75,20 @@ def range_test(params: FindLrParams, step: Callable[[int, float], float]) -> lis
     return curve
 
 
-def find_lr(params: FindLrParams, learner: Learner, rows: np.ndarray) -> list[Point]:
+def find_lr(
+    params: FindLrParams, learner: Learner, rows: np.ndarray, between: Callable[[], None] | None = None
+) -> list[Point]:
     """Test the rates of `learner` with real steps on `rows`, gone through as often as that takes. Afterwards the
-    model is what it was, to the byte; the learner's optimizer is not to be used again."""
+    model is what it was, to the byte; the learner's optimizer is not to be used again.
+
+    `between` is called before each step, and may raise to end the test.
+    """
     before = {name: value.clone() for name, value in learner.model.state_dict().items()}
     stream = ((epoch, batch) for epoch in count() for batch in learner.batches(rows, epoch))
 
     def step(i: int, lr: float) -> float:
+        if between:
+            between()
         epoch, batch = next(stream)
         return learner.step(i, batch, epoch, lr, learner.params.momentum)
 
