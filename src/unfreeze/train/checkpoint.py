@@ -180,6 +180,7 @@ def fit_resumably(
     checkpoint: Checkpoint | None,
     first_epoch: int = 0,
     more: Callable[[], dict[str, Any]] = dict,
+    kept: nn.Module | None = None,
 ) -> Iterator[list[Step]]:
     """`loop.fit`, saved as it goes, and from where the checkpoint left it.
 
@@ -190,6 +191,7 @@ def fit_resumably(
         checkpoint: None saves nothing.
         first_epoch: how many epochs of the history came before this fit.
         more: what to keep besides.
+        kept: whose weights are kept; None: those of the learner's model.
     """
     done = len(history.epochs) - first_epoch
     partial: list[Step] = []
@@ -203,7 +205,7 @@ def fit_resumably(
 
     def state() -> State:
         info = {**history.state(), "partial": [asdict(step) for step in taken], **more()}
-        return pack(learner.model, learner.optimizer), info
+        return pack(kept or learner.model, learner.optimizer), info
 
     def save(steps: list[Step], now: bool) -> None:
         taken[:] = steps

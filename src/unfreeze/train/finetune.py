@@ -9,7 +9,9 @@ import torch
 from lightning_fabric import Fabric
 
 from unfreeze.data.table import SplitTable
+from unfreeze.model.inference import for_inference
 from unfreeze.model.network import Network
+from unfreeze.runtime import computes_half
 from unfreeze.thresholds import Rule
 from unfreeze.train.augment import AugmentParams, Images
 from unfreeze.train.checkpoint import Checkpoint, fit_resumably
@@ -112,14 +114,15 @@ class Finetuning:
                 finder = FindLrParams(lr_min=LR_MIN, lr_max=LR_MAX, steps=self.params.find_lr)
                 # An interrupted test begins anew: what the checkpoint holds is from before it.
                 stop = self.checkpoint.stop_if_asked if self.checkpoint else None
-                self.curve = find_lr(finder, self._learner(images, "find-lr"), train, stop)
+                self.curve = find_lr(finder, self._learner(images, "find-lr", self.network), train, stop)
                 self.suggestions = suggest(self.curve)
                 self.lr = chosen(self.lr, self.suggestions, "finetune.lr")
             lr = self.head_lr if phase.frozen and self.params.lr == "auto" else self.lr
             lengths = [epochs * per_epoch for epochs in phase.cycles]
             schedule = paces(self.params.schedule, lengths, self.params.momentum)
-            learner = self._learner(images, phase.name)
-            ran = (learner, train, lr, schedule, self.history, self.checkpoint, first, self._found)
+            body_still = phase.frozen and self.params.bn_freeze != "train"
+            learner = self._learner(images, phase.name, self._with_still_body() if body_still else self.network)
+            ran = (learner, train, lr, schedule, self.history, self.checkpoint, first, self._found, self.network)
             for steps in fit_resumably(*ran):
                 loss, value, self.thresholds = self.validate(images)
                 last_size = phase.size == self.images.size
@@ -139,15 +142,23 @@ class Finetuning:
     def validate(self, images: Images) -> Score:
         """The score of the network as it is now."""
         valid = self.table.rows["valid"]
-        logits = predict(self.fabric, self.network, images.plain, valid, self.params.batch_size)
+        network = for_inference(self.network, computes_half(self.fabric))
+        logits = predict(self.fabric, network, images.plain, valid, self.params.batch_size)
         return score(logits, self.targets[valid].cpu())
 
-    def _learner(self, images: Images, purpose: str) -> Learner:
-        """A learner with a new optimizer for what is unfrozen; `purpose` is what its draws are seeded for."""
+    def _with_still_body(self) -> Network:
+        """The frozen network with the body as it predicts, and the same head, which trains."""
+        network = for_inference(self.network, computes_half(self.fabric))
+        network.head = self.network.head
+        return network
+
+    def _learner(self, images: Images, purpose: str, network: Network) -> Learner:
+        """A learner of `network` with a new optimizer for what is unfrozen; `purpose` is what its draws are seeded
+        for."""
         return Learner(
             self.fabric,
-            self.network,
-            build_optimizer(self.network.groups, self.params.lr_multipliers, self.params),
+            network,
+            build_optimizer(network.groups, self.params.lr_multipliers, self.params),
             lambda batch, epoch: images.augmented(batch, epoch, self.augment, self.seed, purpose),
             self.targets,
             self.params,
