@@ -81,8 +81,8 @@ def build_optimizer(
                 decay = params.weight_decay if decays else 0.0
                 parts.append({"params": chosen, "multiplier": multiplier, "weight_decay": decay})
     if params.optimizer == "adamw":
-        return torch.optim.AdamW(parts, lr=0.0, betas=(params.momentum, 0.99))
-    return torch.optim.SGD(parts, lr=0.0, momentum=params.momentum)
+        return torch.optim.AdamW(parts, lr=0.0, betas=(params.momentum, 0.99), fused=True)
+    return torch.optim.SGD(parts, lr=0.0, momentum=params.momentum, fused=True)
 
 
 def set_pace(optimizer: torch.optim.Optimizer, lr: float, momentum: float) -> None:
@@ -182,7 +182,10 @@ def mix(inputs: Batch, targets: Tensor, alpha: float, *key: int | str) -> tuple[
 def seed_step(*key: int | str) -> None:
     """Dropout and stochastic depth draw from torch's own generator: seed it for this step, so that they depend on
     nothing that ran before."""
-    torch.manual_seed(draws.seed_of(*key))
+    seed = draws.seed_of(*key)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would write down three stack traces, for devices
+    if torch.cuda.is_initialized():  # that are not there: a tenth of a step of the head
+        torch.cuda.manual_seed(seed)
 
 
 @dataclass(frozen=True)
