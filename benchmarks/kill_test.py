@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -108,7 +109,8 @@ class Run:
         """
         children = psutil.Process(self.dvc.pid).children() if victim == "stage" else []
         if children:
-            children[0].kill()
+            with suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                children[0].kill()
         elif victim == "dvc":
             self.dvc.kill()
         else:

@@ -108,5 +108,7 @@ def test_a_sweep_runs_no_rate_twice_and_leaves_the_working_tree_alone(project):
     assert ran(said) == [] and said.count("Ran experiment") == 2
     means = [line.split()[2] for line in table.splitlines()[1:3]]
     assert means == [f"{loss:.4f}" for loss in losses]
+    again, _ = python(project, "unfreeze.sweep", "train_head.lr", "0.02", *where)
+    assert again.splitlines()[1] == table.splitlines()[2]  # it takes the place of the one of the same name
     assert not git(project, "status", "--porcelain", "--untracked-files=no")
     assert "<svg" in (project / "results/sweep.html").read_text()

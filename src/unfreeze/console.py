@@ -75,9 +75,15 @@ def _end_with_dvc(stage: str) -> None:
     if dvc is None:
         sys.exit(f"{stage}: dvc, which started this stage, was killed before it began")
 
-    def watch(dvc: psutil.Process) -> None:
-        while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
+    def lives(process: psutil.Process) -> bool:
+        try:
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def watch() -> None:
+        while lives(dvc):
             time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=watch, args=(dvc,), daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
