@@ -1,10 +1,11 @@
 """A run that is killed five times leaves what one leaves that is not: `make kill-test`, for one round."""
 
 import random
+import re
 
-from small_project import STAGES, copy_run, git
+from small_project import STAGES, copy_run, dvc, git, ran
 
-from benchmarks.kill_test import BEFORE, disturbed, left
+from benchmarks.kill_test import BEFORE, CUT_OFF, disturbed, left
 
 
 def test_a_run_that_is_killed_again_and_again_ends_the_same(small_run, tmp_path):
@@ -16,3 +17,15 @@ def test_a_run_that_is_killed_again_and_again_ends_the_same(small_run, tmp_path)
     kills, _ = disturbed(folder, random.Random(14), 5, dict.fromkeys([BEFORE, *STAGES], 3.0))
     assert len(kills) >= 3, kills
     assert left(folder) == left(small_run), kills
+
+
+def test_a_file_of_dvc_s_that_was_cut_off_is_deleted_and_nothing_runs_again(small_run, tmp_path):
+    folder = copy_run(small_run, tmp_path / "project")
+    for name, pattern in CUT_OFF.items():
+        file = folder / name
+        text = file.read_text()
+        file.write_text(text[: max(1, text.rfind(":") - 1)])  # within the last key, if there is one
+        assert re.search(pattern, dvc(folder, "repro", ok=False)), name
+        file.unlink()
+        assert ran(dvc(folder, "repro")) == [], name
+    assert left(folder) == left(small_run)
