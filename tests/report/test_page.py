@@ -11,7 +11,6 @@ from PIL import Image
 
 from unfreeze.console import UserError
 from unfreeze.report.album import thumbnail
-from unfreeze.report.numbers import bootstrap_interval, wilson_interval
 from unfreeze.report.page import render, shorten
 
 VOID = {"meta", "img", "wbr", "br", "path", "use"}
@@ -182,14 +181,6 @@ def test_many_labels_and_noisy_pictures_stay_under_8_mb() -> None:
     assert re.search(r"\d+ of 60 labels are shown", squeezed(html))
 
 
-def test_the_bootstrap_interval_is_that_of_a_mean() -> None:
-    values = np.random.default_rng(0).random(400)
-    low, high = bootstrap_interval(values, 1, "test")
-    half = 1.96 * values.std() / 20
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.006)
-    assert bootstrap_interval(values, 1, "test") == (low, high) != bootstrap_interval(values, 2, "test")
-
-
 def test_cross_validation_is_shown_with_its_spread() -> None:
     cross_validation = {
         "folds": 5,
@@ -285,9 +276,3 @@ def test_large_images_are_made_small() -> None:
 def test_long_names_lose_their_middle() -> None:
     assert shorten("a" * 120) == "a" * 120
     assert shorten("a" * 100 + "b" * 100) == "a" * 60 + "…" + "b" * 60
-
-
-def test_wilson_interval() -> None:
-    # Newcombe 1998, table I: 81 of 263 gives 0.2553 to 0.3662, 0 of 20 gives 0 to 0.1611.
-    assert wilson_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert wilson_interval(0, 20) == pytest.approx((0, 0.1611), abs=1e-4)

@@ -23,6 +23,7 @@ from unfreeze.report import charts, galleries, making, numbers, problems
 from unfreeze.report.album import TINY, Album, Readable, side_for, thumbnail
 from unfreeze.report.charts import Table, column
 from unfreeze.report.galleries import Predictions
+from unfreeze.report.intervals import RESAMPLES, intervals, resamples_of_ranks
 
 _GALLERY_BYTES = 3_500_000  # of the pictures in galleries, so that the page stays under 8 MB
 _SEARCH_BYTES = 2_000_000  # of the pictures to search
@@ -91,7 +92,7 @@ def render(results: Results, pixels: Readable, params: dict[str, Any]) -> str:
     seed, count = params["seed"], params["report"]["per_gallery"]
     expected = min(len(shown.row), (3 + 2 * len(shown.classes)) * count)
     album = Album(pixels, side_for(pixels, shown.row, expected, _GALLERY_BYTES))
-    known = numbers.intervals(results.metrics[split]["tta"], shown, seed)
+    known = intervals(results.metrics[split]["tta"], shown, seed)
     confusion = [] if shown.multi else [line for line in results.confusion if line["split"] == split]
     columns = {"precision": "precision", "recall": "recall", "f1": "F1"}
     if shown.multi:
@@ -109,6 +110,7 @@ def render(results: Results, pixels: Readable, params: dict[str, Any]) -> str:
         classes=shown.classes,
         headline=numbers.headline(results.metrics[split]["tta"], shown, known),
         variants=numbers.variants(results.metrics, shown.multi, split, known),
+        resamples=(RESAMPLES, resamples_of_ranks(len(shown.row), len(shown.classes))),
         gains=numbers.gains(results.metrics[split], shown.multi),
         cross_validation=results.head_metrics.get("cross_validation"),
         matrix=_matrix(confusion, shown.classes) if len(shown.classes) <= _MATRIX and not shown.multi else None,
