@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score, matthews_corrcoef, precision_score, recall
 from unfreeze import draws
 from unfreeze.evaluate import metrics, multilabel
 from unfreeze.report.galleries import Predictions
-from unfreeze.report.intervals import bootstrap_interval, intervals, resamples_of_ranks, weights, wilson_interval
+from unfreeze.report.intervals import intervals, resamples_of_ranks, weights, wilson_interval
 
 KEY = (1, "report", "bootstrap")
 
@@ -19,32 +19,21 @@ def test_wilson_interval() -> None:
     assert wilson_interval(0, 20) == pytest.approx((0, 0.1611), abs=1e-4)
 
 
-def test_the_bootstrap_interval_is_that_of_a_mean() -> None:
-    values = np.random.default_rng(0).random(400)
-    low, high = bootstrap_interval(values, 1, "test")
-    half = 1.96 * values.std() / 20
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.006)
-    assert bootstrap_interval(values, 1, "test") == (low, high) != bootstrap_interval(values, 2, "test")
+def moved(resampled: list[float], number: float) -> np.ndarray:
+    """The interval of a number that is this in the resamples, by another way."""
+    return np.clip(np.percentile(np.array(resampled) - np.mean(resampled) + number, [2.5, 97.5]), 0, 1)
 
 
 def known(shown: Predictions) -> dict:
-    """The numbers that intervals are asked for; each is defined."""
-    p, actual = shown.probabilities.astype(np.float64), shown.actual
-    names = ("log_loss", "precision", "recall", "f1", "matthews")
-    return dict.fromkeys(names, 0.5) | {
-        "count": len(actual),
-        "accuracy": float((shown.predicted == actual).mean()),
-        "roc_auc": metrics.roc_auc(p, actual),
-        "ece": metrics.calibration_error(p, actual),
-    }
+    """The numbers of predictions of one class an image."""
+    p = shown.probabilities.astype(np.float64)
+    exact = {"roc_auc": metrics.roc_auc(p, shown.actual), "ece": metrics.calibration_error(p, shown.actual)}
+    return metrics.scores(p / p.sum(1, keepdims=True), shown.actual) | exact
 
 
 def test_intervals_of_the_confusion_matrix_are_those_of_drawing_images_again() -> None:
-    given = results(["a", "b", "c"], 90, wrong=20)
-    shown = given.predictions
-    found = intervals(
-        given.metrics["test"]["tta"] | dict.fromkeys(("precision", "recall", "f1", "matthews"), 0), shown, 1
-    )
+    shown = results(["a", "b", "c"], 90, wrong=20).predictions
+    found = intervals(known(shown), shown, 1)
     rng = np.random.default_rng(0)
     drawn = [rng.integers(0, 90, 90) for _ in range(400)]
     for name, score in {
@@ -53,7 +42,8 @@ def test_intervals_of_the_confusion_matrix_are_those_of_drawing_images_again() -
         "f1": lambda t, p: f1_score(t, p, average="macro"),
         "matthews": matthews_corrcoef,
     }.items():
-        wanted = np.percentile([score(shown.actual[i], shown.predicted[i]) for i in drawn], [2.5, 97.5])
+        again = [score(shown.actual[i], shown.predicted[i]) for i in drawn]
+        wanted = moved(again, score(shown.actual, shown.predicted))
         assert found[name] == pytest.approx(wanted, abs=0.03), name
     assert found["accuracy"][0] < 70 / 90 < found["accuracy"][1]
 
@@ -62,7 +52,7 @@ def guessed(count: int, classes: int) -> Predictions:
     """Images whose probabilities tell something of their class; many are equal."""
     rng = np.random.default_rng(0)
     actual = rng.integers(0, classes, count)
-    rough = np.round(rng.random((count, classes)) + 0.3 * np.eye(classes)[actual], 1)
+    rough = np.round(rng.random((count, classes)) + 0.3 * np.eye(classes)[actual] + 0.1, 1)
     probabilities = (rough / rough.sum(1, keepdims=True)).astype(np.float32)
     given = results([f"class {i}" for i in range(classes)], count).predictions
     return replace(given, actual=actual, predicted=probabilities.argmax(1), probabilities=probabilities)
@@ -76,10 +66,9 @@ def test_those_of_roc_auc_and_calibration_are_those_of_a_plain_loop(classes) -> 
     drawn = np.concatenate(list(weights(40, 1000, *KEY)), axis=1)
     again = [np.repeat(np.arange(40), column) for column in drawn.T]
     areas = [metrics.roc_auc(p[i], shown.actual[i]) for i in again]
-    assert found["roc_auc"] == pytest.approx(np.percentile(areas, [2.5, 97.5]), abs=1e-9)
-    errors = np.array([metrics.calibration_error(p[i], shown.actual[i]) for i in again])
-    wanted = np.percentile(errors - errors.mean() + given["ece"], [2.5, 97.5])
-    assert found["ece"] == pytest.approx(np.maximum(wanted, 0), abs=1e-7)
+    assert found["roc_auc"] == pytest.approx(moved(areas, given["roc_auc"]), abs=1e-9)
+    errors = [metrics.calibration_error(p[i], shown.actual[i]) for i in again]
+    assert found["ece"] == pytest.approx(moved(errors, given["ece"]), abs=1e-7)
     assert all(found[name][0] < given[name] < found[name][1] for name in ("roc_auc", "ece"))
     assert found == intervals(given, shown, 1)
 
@@ -100,10 +89,18 @@ def test_those_of_means_over_labels_are_those_of_a_plain_loop() -> None:
     drawn = np.concatenate(list(weights(30, 1000, *KEY)), axis=1)
     again = [multilabel.scores(p[i], actual[i], [0.5] * 5) for i in (np.repeat(np.arange(30), w) for w in drawn.T)]
     for name in ("map", "precision", "recall", "f1"):
-        wanted = np.percentile([each[name] for each in again], [2.5, 97.5])
-        assert found[name] == pytest.approx(wanted, abs=1e-6), name
+        assert found[name] == pytest.approx(moved([each[name] for each in again], numbers[name]), abs=1e-6), name
     assert set(found) == set(numbers) - {"count"}
     assert all(low < high for low, high in found.values())
+
+
+def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
+    shown = guessed(400, 3)
+    losses = -np.log(shown.probabilities[np.arange(400), shown.actual].astype(np.float64))
+    found = intervals({"count": 400, "log_loss": losses.mean()}, shown, 1)["log_loss"]
+    half = 1.96 * losses.std() / 20
+    assert found == pytest.approx((losses.mean() - half, losses.mean() + half), abs=0.2 * half)
+    assert found != intervals({"count": 400, "log_loss": losses.mean()}, shown, 2)["log_loss"]
 
 
 def test_weights_count_draws_with_replacement() -> None:

@@ -1,5 +1,8 @@
 """95% intervals of the numbers: Wilson's of shares, else by bootstrap over the images (Efron 1979).
 
+Resamples repeat images and leave others out, which makes many numbers of them a little larger or smaller as such:
+their percentiles are moved so that the mean of the resamples is the number itself.
+
 To draw the images again with replacement is to give each a weight: how often it was drawn. Sums of weights are
 whole numbers, and so exact in whatever order they are added.
 """
@@ -26,6 +29,8 @@ fewer resamples, at least FEWEST."""
 BLOCK = 50  # resamples at a time
 BINS = 15  # of confidence, as in unfreeze.evaluate
 UNIT = 2**30  # makes whole numbers of gaps of confidence
+SHARES = ("accuracy", "top5", "subset_accuracy")
+RANGES = {"log_loss": (0, np.inf), "matthews": (-1, 1)}  # of the others 0 to 1
 
 Interval = tuple[float, float]
 
@@ -33,23 +38,24 @@ Interval = tuple[float, float]
 def intervals(metrics: dict[str, Any], shown: Predictions, seed: int) -> dict[str, Interval]:
     """By metric, of the predictions `shown`; one that is undefined has none."""
     key = (seed, "report", "bootstrap")
-    found = {
-        name: wilson_interval(metrics[name], metrics["count"])
-        for name in ("accuracy", "top5", "subset_accuracy")
-        if metrics.get(name) is not None
-    }
     p = np.clip(shown.probabilities.astype(np.float64), 1e-15, 1 - 1e-15)
     if shown.multi:
-        found["f2"] = bootstrap_interval(f2_by_image(shown.predicted, shown.actual), *key)
-        found["log_loss"] = bootstrap_interval(-np.where(shown.actual > 0, np.log(p), np.log1p(-p)).mean(1), *key)
-        found |= _label_intervals(shown, *key)
+        found = _labels(shown, *key)
+        found["f2"] = _means(f2_by_image(shown.predicted, shown.actual), *key)
+        losses = -np.where(shown.actual > 0, np.log(p), np.log1p(-p)).mean(1)
     else:
-        found["log_loss"] = bootstrap_interval(-np.log(p[np.arange(len(p)), shown.actual]), *key)
-        found |= _confusion_intervals(shown.actual, shown.predicted, len(shown.classes), *key)
-        found["ece"] = _calibration_interval(shown, *key)
-        if len(np.unique(shown.actual)) > 1:
-            found["roc_auc"] = _roc_auc_interval(shown, *key)
-    return {name: each for name, each in found.items() if metrics.get(name) is not None}
+        found = _confusion(shown.actual, shown.predicted, len(shown.classes), *key)
+        found["ece"] = _calibration_errors(shown, *key)
+        found["roc_auc"] = _roc_auc(shown, *key)
+        losses = -np.log(p[np.arange(len(p)), shown.actual])
+    found["log_loss"] = _means(losses, *key)
+    known = {name: number for name, number in metrics.items() if number is not None}
+    shares = {name: wilson_interval(known[name], known["count"]) for name in SHARES if name in known}
+    return shares | {
+        name: _around(known[name], each, *RANGES.get(name, (0, 1)))
+        for name, each in found.items()
+        if name in known
+    }
 
 
 def wilson_interval(share: float, count: int) -> Interval:
@@ -58,13 +64,6 @@ def wilson_interval(share: float, count: int) -> Interval:
     centre = share + z * z / (2 * count)
     half = z * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
     return max(0.0, (centre - half) / (1 + z * z / count)), min(1.0, (centre + half) / (1 + z * z / count))
-
-
-def bootstrap_interval(values: np.ndarray, *key: int | str) -> Interval:
-    """That of the mean of `values` `[N]`: percentiles of the means of samples, their draws seeded by `key`."""
-    generator = draws.generator(*key)
-    means = [values[generator.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)]
-    return _middle(means)
 
 
 def resamples_of_ranks(images: int, classes: int) -> int:
@@ -80,10 +79,14 @@ def weights(images: int, resamples: int, *key: int | str) -> Iterator[np.ndarray
         yield np.stack([np.bincount(each, minlength=images) for each in drawn], axis=1).astype(np.int32)
 
 
-def _confusion_intervals(
-    actual: np.ndarray, predicted: np.ndarray, classes: int, *key: int | str
-) -> dict[str, Interval]:
-    """Of what the confusion matrix tells: to draw images again is to draw its cells again."""
+def _means(values: np.ndarray, *key: int | str) -> np.ndarray:
+    """Of `values` `[N]` in each resample."""
+    generator = draws.generator(*key)
+    return np.array([values[generator.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)])
+
+
+def _confusion(actual: np.ndarray, predicted: np.ndarray, classes: int, *key: int | str) -> dict[str, np.ndarray]:
+    """What the confusion matrix tells, in each resample: to draw images again is to draw its cells again."""
     pairs, counts = np.unique(actual * classes + predicted, return_counts=True)
     drawn = draws.generator(*key).multinomial(len(actual), counts / counts.sum(), RESAMPLES).astype(np.float64)
     true, guess = np.divmod(pairs, classes)
@@ -94,48 +97,44 @@ def _confusion_intervals(
         spread = (len(actual) ** 2 - (given**2).sum(1)) * (len(actual) ** 2 - (had**2).sum(1))
         matthews = (right.sum(1) * len(actual) - (had * given).sum(1)) / np.sqrt(spread)
     return {
-        "precision": _middle(_mean_of_defined(right, given)),
-        "recall": _middle(_mean_of_defined(right, had)),
-        "f1": _middle(_mean_of_defined(2 * right, had + given)),
-        "matthews": _middle(np.nan_to_num(matthews)),
+        "precision": _mean_of_defined(right, given),
+        "recall": _mean_of_defined(right, had),
+        "f1": _mean_of_defined(2 * right, had + given),
+        "matthews": np.nan_to_num(matthews),
     }
 
 
-def _calibration_interval(shown: Predictions, *key: int | str) -> Interval:
-    """Chance alone opens gaps between confidence and accuracy, in a resample once more: the resamples' errors are
-    larger than that of the images by what their mean tells, which is taken off."""
+def _calibration_errors(shown: Predictions, *key: int | str) -> np.ndarray:
+    """In each resample."""
     confidence = shown.probabilities.max(1).astype(np.float64)
     which = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = np.eye(BINS)[which] * np.rint(UNIT * (confidence - (shown.actual == shown.predicted)))[:, None]
     errors = [np.abs(gaps.T @ drawn).sum(0) for drawn in weights(len(which), RESAMPLES, *key)]
-    scale = UNIT * len(which)
-    excess = np.concatenate(errors).mean() - np.abs(gaps.sum(0)).sum()
-    low, high = _middle((np.concatenate(errors) - excess) / scale)
-    return max(0.0, low), high
+    return np.concatenate(errors) / (UNIT * len(which))
 
 
-def _roc_auc_interval(shown: Predictions, *key: int | str) -> Interval:
-    """Of two classes that of the second, else of the mean of one against the rest."""
+def _roc_auc(shown: Predictions, *key: int | str) -> np.ndarray:
+    """In each resample: of two classes that of the second, else the mean of one against the rest."""
     classes = [1] if len(shown.classes) == 2 else np.unique(shown.actual).tolist()
     ranks = [_Ranks(shown.probabilities[:, c], shown.actual == c) for c in classes]
     resamples = resamples_of_ranks(len(shown.row), len(shown.classes))
     blocks = weights(len(shown.row), resamples, *key)
-    return _middle(np.concatenate([_mean_of_known([each.roc_auc(drawn) for each in ranks]) for drawn in blocks]))
+    return np.concatenate([_mean_of_known([each.roc_auc(drawn) for each in ranks]) for drawn in blocks])
 
 
-def _label_intervals(shown: Predictions, *key: int | str) -> dict[str, Interval]:
-    """Of the means over labels."""
+def _labels(shown: Predictions, *key: int | str) -> dict[str, np.ndarray]:
+    """The means over labels in each resample."""
     ranks = [_Ranks(shown.probabilities[:, c], shown.actual[:, c] > 0) for c in range(len(shown.classes))]
     had, given = (each.T.astype(np.float64) for each in (shown.actual, shown.predicted))
     resamples = resamples_of_ranks(len(shown.row), len(shown.classes))
     found: dict[str, list[np.ndarray]] = {"map": [], "precision": [], "recall": [], "f1": []}
     for drawn in weights(len(shown.row), resamples, *key):
         right, true, guess = ((each @ drawn).T for each in (had * given, had, given))
-        found["map"].append(_mean_of_known([each.average_precision(drawn) for each in ranks if each.known]))
+        found["map"].append(_mean_of_known([each.average_precision(drawn) for each in ranks]))
         found["precision"].append(_mean_of_defined(right, guess))
         found["recall"].append(_mean_of_defined(right, true))
         found["f1"].append(_mean_of_defined(2 * right * (true > 0), (true + guess) * (true > 0)))
-    return {name: _middle(np.concatenate(values)) for name, values in found.items()}
+    return {name: np.concatenate(values) for name, values in found.items()}
 
 
 class _Ranks:
@@ -152,7 +151,6 @@ class _Ranks:
     def __init__(self, p: np.ndarray, has: np.ndarray) -> None:
         levels = np.unique(-p[has])
         places = sum(np.searchsorted(levels, -p, side) for side in ("left", "right"))
-        self.known = len(levels) > 0
         self._own = _sums_by(places // 2, has, len(levels))
         self._others = _sums_by(places, ~has, 2 * len(levels) + 1)
 
@@ -201,6 +199,7 @@ def _mean_of_known(values: list[np.ndarray]) -> np.ndarray:
     return _ratio(np.nansum(values, axis=0), known.sum(0))
 
 
-def _middle(values: Any) -> Interval:
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return float(low), float(high)
+def _around(number: float, resampled: np.ndarray, lowest: float, highest: float) -> Interval:
+    """The middle 95% of what it is in the resamples that define it, moved to it."""
+    low, high = np.nanpercentile(resampled, [2.5, 97.5]) - np.nanmean(resampled) + number
+    return max(lowest, float(low)), min(highest, float(high))
