@@ -99,7 +99,7 @@ def render(results: Results, pixels: Readable, params: dict[str, Any]) -> str:
         columns = {"threshold": "threshold", "ap": "AP", **columns}
     choose = _multi_galleries if shown.multi else _galleries
     found = _searchable(shown, pixels)
-    script = read_beside("page.js")
+    script = read_beside("viewer.js") + "\n" + read_beside("page.js")
     return template("page.html.j2").render(
         multi=shown.multi,
         split=split,
@@ -130,7 +130,7 @@ def render(results: Results, pixels: Readable, params: dict[str, Any]) -> str:
         tiny=pixels.shape[1] <= TINY,
         style=read_beside("page.css"),
         script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script_hash=hash_of(script),
         **choose(shown, album, count, seed),
     )
 
@@ -144,6 +144,11 @@ def shorten(text: str, longest: int = 120) -> str:
 def read_beside(name: str) -> str:
     """The text of a file that stands beside this module."""
     return (Path(__file__).parent / name).read_text(encoding="utf-8").strip()
+
+
+def hash_of(script: str) -> str:
+    """What a Content-Security-Policy allows this script by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def template(name: str) -> Any:
@@ -453,7 +458,7 @@ def _lit(view: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
     shade = Image.fromarray(heat).resize(view.shape[1::-1], Image.Resampling.BICUBIC)
     weight = np.asarray(shade, dtype=np.float64)[..., None] / 255
-    grey = view.mean(2, keepdims=True) * 0.35
+    grey = view.mean(2, keepdims=True) * 0.45
     warm = np.array([255.0, 140.0, 0.0])
     return np.rint(grey * (1 - weight) + weight * (0.72 * view + 0.28 * warm)).astype(np.uint8)
 
