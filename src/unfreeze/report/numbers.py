@@ -38,8 +38,7 @@ def headline(metrics: dict[str, Any], shown: Predictions, known: dict[str, Inter
     (key, _, form), *others = MULTI_METRICS if shown.multi else METRICS
     tiles = [
         (label, text(metrics[name], form), span(known.get(name), form))
-        for name, label, form in others[:4]
-        if name in metrics
+        for name, label, form in [each for each in others if each[0] in metrics][:4]
     ]
     low, high = (form.format(number) for number in known[key])
     name = "F2" if shown.multi else "accuracy"
