@@ -9,7 +9,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-PAGE_FILES = (".css", ".html.j2", ".js")
+PAGE_FILES = ("page.css", "page.html.j2", "page.js", "viewer.js")
 """What the report's page.py reads beside modules."""
 NAMES = [
     "extract",
@@ -69,7 +69,7 @@ def test_deps_are_exactly_the_imported_modules(name):
     declared = {dep for dep in stage["deps"] if dep.endswith((".py", *PAGE_FILES))}
     needed = {str(file.relative_to(ROOT)) for file in closure(script_of(stage))}
     if "src/unfreeze/report/page.py" in needed:
-        needed |= {f"src/unfreeze/report/page{suffix}" for suffix in PAGE_FILES}
+        needed |= {f"src/unfreeze/report/{name}" for name in PAGE_FILES}
     assert declared == needed
 
 

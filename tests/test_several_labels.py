@@ -2,15 +2,12 @@
 
 import io
 import json
-import runpy
-import shutil
-import subprocess
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+from chain import run_stages
 from PIL import Image
 
 from unfreeze.data.table import read_split
@@ -18,8 +15,6 @@ from unfreeze.files import read_csv
 from unfreeze.model.network import load_network
 from unfreeze.predict import Classifier
 
-ROOT = Path(__file__).parents[1]
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 LABELS = ["dark", "rare", "red"]
 
 
@@ -65,19 +60,9 @@ PARAMS = {
 def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("several")
     make_archive(folder / "data/raw/noise")
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for name, changes in PARAMS.items():
-        params[name] |= changes
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    shutil.copy(ROOT / "dvc.yaml", folder)
-    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
-    author = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-    subprocess.run(["git", *author, "commit", "-q", "--allow-empty", "-m", "start"], cwd=folder, check=True)
+    said = run_stages(folder, PARAMS)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        said = {
-            name: runpy.run_path(str(ROOT / stage["cmd"].split()[1]))["main"]() for name, stage in STAGES.items()
-        }
         yield folder, said
 
 

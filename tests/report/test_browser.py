@@ -2,14 +2,17 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from chain import ROOT, run_stages
 from made_up_results import params, pixels, results, several
 
+from unfreeze.report.comparison import Side
+from unfreeze.report.comparison import render as render_comparison
 from unfreeze.report.page import render
 
 CHROMIUM = shutil.which("chromium")
@@ -30,38 +33,80 @@ def browser(tmp_path_factory) -> Iterator:
         browser.close()
 
 
+# What makes the real pages cheap: small images, and the least training that there is.
+CHEAP = {
+    "decode": {"size": 112},
+    "model": {"size": 96},
+    "precompute": {"views": 0},
+    "find_lr": {"steps": 20},
+    "finetune": {"frozen_cycles": 1, "cycles": 0, "cycle_len": 1, "cycle_mult": 1, "bn_freeze": False},
+    "tta": {"views": 1},
+    "runtime": {"device": "cpu", "precision": "32"},
+}
+REAL = {"ants_bees": "photos", "dog_breeds": "csv_labels", "movie_posters": "multi_label"}
+"""Archive and recipe."""
+
+
+def make(name: str, folder: Path, request: pytest.FixtureRequest) -> Path:
+    """A page of two classes, of several labels, of very many classes with long names and without features; of the
+    sample, or of a real archive."""
+    if name in ("two", "several", "many"):
+        if name == "two":
+            given, images = results(["cat", "<dog> & 'co'"], 80), pixels(82, 96)
+            trained = [line | {"split": "train", "label": "cat"} for line in given.split[80:]]
+            given = replace(given, split=[*given.split[:80], *trained])
+        elif name == "several":
+            given, images = several(), pixels(8)
+        else:
+            classes = [f"class_{i}_" + "of_a_name_without_a_space" * (i % 3) for i in range(120)]
+            given, images = results(classes, 600, wrong=200), pixels(602, 24)
+        (folder / "index.html").write_text(render(given, images, params()), encoding="utf-8")
+        return folder / "index.html"
+    if name == "sample":
+        changes = {key: CHEAP[key] for key in ("find_lr", "finetune", "tta")}
+        source, base = ROOT / "data/raw/digits.7z", "params.yaml"
+        changes["finetune"] = changes["finetune"] | {"snapshots": 1}
+    else:
+        real_data = request.getfixturevalue("real_data")
+        weights = str(real_data / "weights/mobilenet_v2-qnnpack-dequantised.pth")
+        changes = CHEAP | {"model": CHEAP["model"] | {"weights": weights}}
+        source, base = real_data / f"{name}.7z", f"recipes/{REAL[name]}.yaml"
+    run_stages(folder, changes | {"extract": {"source": str(source)}}, base)
+    return folder / "results/report/index.html"
+
+
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory) -> dict[str, Path]:
-    """A page of two classes, one of several labels, one of very many classes with long names, without features."""
-    folder = tmp_path_factory.mktemp("pages")
-    names = [f"class_{i}_" + "of_a_name_without_a_space" * (i % 3) for i in range(120)]
-    wide = results(names, 600, wrong=200)
-    two = results(["cat", "<dog> & 'co'"], 80)
-    trained = [line | {"split": "train", "label": "cat"} for line in two.split[80:]]
-    made = {
-        "two": (replace(two, split=[*two.split[:80], *trained]), pixels(82, 96)),
-        "several": (several(), pixels(8)),
-        "many": (wide, pixels(602, 24)),
-    }
-    for name, (given, images) in made.items():
-        (folder / f"{name}.html").write_text(render(given, images, params()), encoding="utf-8")
-    return {name: folder / f"{name}.html" for name in made}
+def made() -> dict[str, Path]:
+    return {}
 
 
 @pytest.fixture
-def open_page(browser, pages) -> Iterator:
+def page_of(made, tmp_path_factory, request) -> Callable[[str], Path]:
+    """The file of a page by name, made when it is first asked for."""
+
+    def found(name: str) -> Path:
+        if name not in made:
+            made[name] = make(name, tmp_path_factory.mktemp(name), request)
+        return made[name]
+
+    return found
+
+
+@pytest.fixture
+def open_page(browser, page_of) -> Iterator:
     """Opens a page by name; at the end no error may be on its console, and no request have left it."""
     contexts, complaints, requests = [], [], []
 
-    def opened(name: str, width: int = 1280, scheme: str = "light", script: bool = True):
+    def opened(name: str, width: int = 1280, script: bool = True):
         size = {"width": width, "height": 900}
-        context = browser.new_context(viewport=size, color_scheme=scheme, java_script_enabled=script)
+        file = page_of(name)
+        context = browser.new_context(viewport=size, java_script_enabled=script)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
-        page.goto(pages[name].as_uri())
+        page.goto(file.as_uri())
         return page
 
     yield opened
@@ -71,20 +116,21 @@ def open_page(browser, pages) -> Iterator:
     assert [url for url in requests if not url.startswith(("data:", "file:"))] == []
 
 
-@pytest.mark.parametrize("name", ["two", "several", "many"])
+@pytest.mark.parametrize("name", ["two", "several", "many", "sample", *REAL])
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_the_screen_and_can_be_read(open_page, name, width, scheme):
-    page = open_page(name, width, scheme)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    # Screen by screen: Chromium cannot always take a long page in one picture.
-    taken = 0
-    height = page.evaluate("document.documentElement.scrollHeight")
-    for top in range(0, height, max(900, height // 12)):
-        page.evaluate(f"scrollTo(0, {top})")
-        taken += len(page.screenshot())
-    assert taken > 50_000
-    assert page.evaluate(CONTRASTS) == []
+def test_it_fits_the_screen_and_can_be_read(open_page, name, width):
+    page = open_page(name, width)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        # Screen by screen: Chromium cannot always take a long page in one picture.
+        taken = 0
+        height = page.evaluate("document.documentElement.scrollHeight")
+        for top in range(0, height, max(900, height // 6)):
+            page.evaluate(f"scrollTo({{ top: {top}, behavior: 'instant' }})")
+            taken += len(page.screenshot())
+        assert taken > 50_000
+        assert page.evaluate(CONTRASTS) == []
 
 
 # Text whose contrast with what lies behind it is less than WCAG's 4.5 : 1 (3 : 1 if it is large), but for charts.
@@ -108,6 +154,113 @@ CONTRASTS = """() => {
   }
   return bad;
 }"""
+
+
+def some(elements: list) -> list:
+    """At most a dozen from first to last: many classes have hundreds."""
+    return elements[:: len(elements) // 12 + 1]
+
+
+@pytest.mark.parametrize("name", ["sample", *REAL])
+def test_everything_on_a_real_page_works(open_page, page_of, name):
+    assert page_of(name).stat().st_size < 8_000_000
+    page = open_page(name)
+    viewer, status = page.locator("#viewer"), page.locator("#search-status")
+    assert page.locator("main img").evaluate_all("images => images.filter((image) => !image.alt)") == []
+
+    for link in page.locator("nav a").all():
+        link.click()
+        assert page.locator(link.get_attribute("href")).is_visible()
+    for summary in some([each for each in page.locator("details > summary").all() if each.is_visible()]):
+        before = summary.evaluate("element => element.parentElement.open")
+        summary.press("Enter")
+        assert summary.evaluate("element => element.parentElement.open") != before
+    for image in some(page.locator("ul.gallery:visible > li:first-child img:first-of-type").all()):
+        image.press("Enter")
+        assert viewer.locator("img").get_attribute("alt") == image.get_attribute("alt")
+        assert viewer.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth > 0)")
+        page.keyboard.press("Escape")
+        assert viewer.is_hidden()
+
+    count = status.text_content().split(" of ")[-1]
+    for select in page.locator("#search-form select").all():
+        values = select.locator("option").evaluate_all("options => options.map((option) => option.value)")
+        assert len(values) > 1
+        for value in (values[1], values[-1], values[0]):
+            select.select_option(value)
+            found = int(status.text_content().split(" of ")[0])
+            assert page.locator("#search-found li").count() == min(48, found)
+        assert status.text_content() == f"{count.split()[0]} of {count}"
+    for cell in some(page.locator(".matrix button, .cells rect").all())[:3]:
+        cell.press("Enter")
+        assert 0 < int(status.text_content().split(" of ")[0]) < int(count.split()[0])
+        assert page.evaluate("document.activeElement.tagName") == "SELECT"
+
+    page.locator("#map-dots").focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    assert viewer.is_visible()
+    page.keyboard.press("Escape")
+    classes = page.locator("#map-choice select")
+    classes.select_option(index=1)
+    assert page.locator("#map-dots .dim").count() > 0
+    classes.select_option(index=0)
+    assert page.locator("#map-dots .dim").count() == 0
+
+
+def test_a_large_matrix_can_be_used_by_keys(open_page):
+    page = open_page("many")
+    name, focused = page.locator("#cell-name"), "document.activeElement.dataset.pair"
+    cells = page.locator(".cells rect")
+    assert page.locator('.cells rect[tabindex="0"]').count() == 1
+    pairs = sorted(
+        tuple(map(int, cell.split())) for cell in cells.evaluate_all("all => all.map((c) => c.dataset.pair)")
+    )
+    page.locator('.cells rect[data-pair="0 0"]').focus()
+    for step in range(1, 5):
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate(focused) == "{} {}".format(*pairs[step])
+    page.keyboard.press("ArrowLeft")
+    at = pairs[3]
+    assert page.evaluate(focused) == "{} {}".format(*at)
+    page.keyboard.press("ArrowDown")
+    below = min((pair for pair in pairs if pair[0] == at[0] + 1), key=lambda pair: abs(pair[1] - at[1]))
+    assert page.evaluate(focused) == "{} {}".format(*below)
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate(focused).split()[0] == str(at[0])
+    page.keyboard.press("End")
+    assert page.evaluate(focused) == "{} {}".format(*pairs[-1])
+    page.keyboard.press("ArrowDown")  # there is nothing below
+    assert page.evaluate(focused) == "{} {}".format(*pairs[-1])
+    page.keyboard.press("Home")
+    assert page.locator('.cells rect[tabindex="0"]').count() == 1
+    assert name.text_content().startswith("class_0_ → class_0_: ")
+    page.keyboard.press("Enter")
+    assert page.locator("#search-status").text_content().startswith(f"{name.text_content().split(': ')[1]} of ")
+
+
+def test_images_of_a_comparison_are_enlarged(browser, tmp_path):
+    sides = [
+        Side(name, params(), given.metrics, given.head_epochs, given.predictions)
+        for name, given in (("one", results(["cat", "dog"], 20, wrong=9)), ("two", results(["cat", "dog"], 20)))
+    ]
+    rows = {path: i for i, path in enumerate(sides[0].predictions.path)}
+    (tmp_path / "index.html").write_text(render_comparison(*sides, pixels(20, 96), rows), encoding="utf-8")
+    page, complaints = browser.new_page(), []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto((tmp_path / "index.html").as_uri())
+    images, viewer = page.locator(".gallery img"), page.locator("#viewer")
+    assert images.count() == 6
+    images.first.press("Enter")
+    page.keyboard.press("ArrowRight")
+    assert viewer.locator("img").get_attribute("src") == images.nth(1).get_attribute("src")
+    assert (
+        "cat/" in viewer.locator(".caption").text_content() or "dog/" in viewer.locator(".caption").text_content()
+    )
+    page.keyboard.press("Escape")
+    assert viewer.is_hidden() and complaints == []
+    page.close()
 
 
 def test_a_cell_of_the_matrix_shows_its_images(open_page):
@@ -207,8 +360,8 @@ def test_without_its_script_the_page_is_complete(open_page):
     assert page.locator("#search").is_hidden() and page.locator("#map-dots").is_visible()
 
 
-def test_another_script_does_not_run(open_page, pages, tmp_path, browser):
-    hostile = pages["two"].read_text().replace("<main", "<script>document.title = 'hacked'</script><main", 1)
+def test_another_script_does_not_run(page_of, tmp_path, browser):
+    hostile = page_of("two").read_text().replace("<main", "<script>document.title = 'hacked'</script><main", 1)
     (tmp_path / "hostile.html").write_text(hostile)
     page = browser.new_page()
     page.goto((tmp_path / "hostile.html").as_uri())

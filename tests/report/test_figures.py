@@ -25,7 +25,9 @@ CHARTS: dict[str, Callable[[str], str]] = {
     ),
     "sizes": lambda name: figures.sizes(name, [40, 80], [30, 30], [9, 1]),
     "by_epoch": lambda name: figures.by_epoch(name, "loss", LOSSES, ["head", "head", "frozen"]),
-    "reliability": lambda name: figures.reliability(name, [0.5, 0.9], [0.4, 1.0], [10, 30]),
+    "reliability": lambda name: figures.reliability(
+        name, [0.5, 0.9], [0.4, 1.0], [10, 30], [(0.2, 0.7), (0.9, 1.0)]
+    ),
 }
 
 
@@ -87,4 +89,4 @@ def test_numbers_that_are_not_finite_are_left_out() -> None:
 
 def test_one_epoch_and_one_bin_are_charts_too() -> None:
     assert parsed(figures.by_epoch("a", "loss", {"training": [1.0]}, ["head"])) is not None
-    assert parsed(figures.reliability("b", [0.9], [1.0], [3])) is not None
+    assert parsed(figures.reliability("b", [0.9], [1.0], [3], [(0.4, 1.0)])) is not None

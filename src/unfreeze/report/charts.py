@@ -8,6 +8,7 @@ import numpy as np
 
 from unfreeze.report import figures
 from unfreeze.report.galleries import Predictions
+from unfreeze.report.intervals import wilson_interval
 from unfreeze.thresholds import f2_by_image
 
 Table = list[dict[str, str]]
@@ -60,9 +61,9 @@ def _places(steps: Table, first: int) -> np.ndarray:
 
 def reliability(bins: Table) -> str:
     """Accuracy over confidence; no bin is empty."""
-    return figures.reliability(
-        "reliability", *(column(bins, name) for name in ("confidence", "accuracy", "count"))
-    )
+    confidence, accuracy, count = (column(bins, name) for name in ("confidence", "accuracy", "count"))
+    spans = [wilson_interval(share, n) for share, n in zip(accuracy, count, strict=True)]
+    return figures.reliability("reliability", confidence, accuracy, count, spans)
 
 
 def two_classes(shown: Predictions) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Two experiments side by side, in one HTML page that needs no other file, no network and no script."""
+"""Two experiments side by side, in one HTML page that needs no other file, no network."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from unfreeze.report.album import TINY, Album, Readable, side_for
 from unfreeze.report.charts import Table, column
 from unfreeze.report.galleries import Predictions
 from unfreeze.report.numbers import METRICS, MULTI_METRICS, VARIANTS, text
-from unfreeze.report.page import read_beside, shorten, template
+from unfreeze.report.page import hash_of, read_beside, shorten, template
 
 _MOST = 48  # pictures of each kind
 _BYTES = 3_000_000
@@ -52,6 +52,7 @@ def render(a: Side, b: Side, pixels: Readable, rows: Mapping[str, int]) -> str:
             for path, actual, before, after in changed[:_MOST]
         ]  # fmt: skip
 
+    script = read_beside("viewer.js")
     score = "F2" if multi else "accuracy"
     losses, scores = ([column(side.epochs, key) for side in (a, b)] for key in ("valid_loss", "valid_score"))
     return template("comparison.html.j2").render(
@@ -69,6 +70,8 @@ def render(a: Side, b: Side, pixels: Readable, rows: Mapping[str, int]) -> str:
         chance=sign_test(len(better), len(worse)),
         tiny=pixels.shape[1] <= TINY,
         style=read_beside("page.css"),
+        script=script,
+        script_hash=hash_of(script),
     )
 
 

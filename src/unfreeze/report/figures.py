@@ -172,13 +172,21 @@ def sizes(name: str, width: Sequence[float], height: Sequence[float], count: Seq
         return _svg(figure, name, "Width and height of the images before they were stored")
 
 
-def reliability(name: str, confidence: Sequence[float], accuracy: Sequence[float], count: Sequence[float]) -> str:
-    """Accuracy over confidence, a dot a bin whose area is its share of the images; no bin is empty."""
+def reliability(
+    name: str,
+    confidence: Sequence[float],
+    accuracy: Sequence[float],
+    count: Sequence[float],
+    spans: Sequence[tuple[float, float]],
+) -> str:
+    """Accuracy over confidence, a dot a bin whose area is its share of the images, with its interval; no bin is
+    empty."""
     share = np.asarray(count, dtype=float) / sum(count)
     with _style():
         figure, (axes,) = _axes()
         axes.plot([0, 1], [0, 1], color=_MUTED, linestyle="--", linewidth=1, label="perfectly calibrated")
         axes.plot(confidence, accuracy, color=_BLUE, label="this model")
+        axes.vlines(confidence, *zip(*spans, strict=True), color=_BLUE, alpha=0.5, linewidth=1)
         axes.scatter(confidence, accuracy, s=20 + 300 * share, color=_BLUE, alpha=0.5, linewidths=0)
         axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.04), ylim=(0, 1.04))
         axes.legend(fontsize=8, loc="upper left")

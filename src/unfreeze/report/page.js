@@ -1,80 +1,8 @@
-// What can be clicked. All text of the user's is set as text, never as HTML.
-"use strict";
+// What can be clicked beside images, which viewer.js enlarges. All text of the user's is set as text, never as HTML.
 (() => {
   const data = JSON.parse(document.getElementById("found").textContent);
   const percent = (p) => (100 * p).toFixed(1) + "%";
-  const make = (tag, properties = {}, ...children) => {
-    const element = Object.assign(document.createElement(tag), properties);
-    element.append(...children);
-    return element;
-  };
   document.querySelectorAll(".scripted").forEach((element) => { element.hidden = false; });
-
-  // --- Images are enlarged; within a gallery one is reached by Tab, the others by the arrows.
-  const large = make("img", { alt: "" });
-  const caption = make("div", { className: "caption" });
-  const button = (text, label, step) => {
-    const one = make("button", { type: "button", textContent: text, onclick: step });
-    one.setAttribute("aria-label", label);
-    return one;
-  };
-  const before = button("‹", "Previous image", () => turn(-1));
-  const after = button("›", "Next image", () => turn(1));
-  const viewer = make("dialog", { id: "viewer" },
-    make("div", { className: "bar" }, before, after, button("✕", "Close", () => viewer.close())), large, caption);
-  viewer.setAttribute("aria-label", "Enlarged image");
-  document.body.append(viewer);
-  let album = [], at = 0;
-
-  function show(images, index) {
-    album = images;
-    at = index;
-    const image = album[at], item = image.closest("li");
-    large.src = image.src;
-    large.alt = image.alt;
-    caption.replaceChildren(...[...item.querySelectorAll("p")].map((p) => p.cloneNode(true)));
-    before.hidden = after.hidden = album.length < 2;
-    if (!viewer.open) viewer.showModal();
-  }
-  function turn(step) {
-    show(album, (at + step + album.length) % album.length);
-  }
-  viewer.addEventListener("keydown", (event) => {
-    if (event.key === "ArrowLeft") turn(-1);
-    if (event.key === "ArrowRight") turn(1);
-  });
-  viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
-
-  const pictures = (gallery) => [...gallery.querySelectorAll("img")];
-  function reachable(gallery) {
-    pictures(gallery).forEach((image, i) => {
-      image.tabIndex = i ? -1 : 0;
-      image.setAttribute("role", "button");
-    });
-  }
-  document.querySelectorAll(".gallery").forEach(reachable);
-  document.addEventListener("click", (event) => {
-    const image = event.target.closest(".gallery img");
-    if (image) {
-      const all = pictures(image.closest(".gallery"));
-      show(all, all.indexOf(image));
-    }
-  });
-  document.addEventListener("keydown", (event) => {
-    const image = event.target.closest(".gallery img");
-    if (!image) return;
-    const all = pictures(image.closest(".gallery")), i = all.indexOf(image);
-    const next = { ArrowRight: i + 1, ArrowLeft: i - 1, Home: 0, End: all.length - 1 }[event.key];
-    if (event.key === "Enter" || event.key === " ") {
-      event.preventDefault();
-      show(all, i);
-    } else if (next !== undefined && all[next]) {
-      event.preventDefault();
-      image.tabIndex = -1;
-      all[next].tabIndex = 0;
-      all[next].focus();
-    }
-  });
 
   // --- Search
   const VERDICTS = ["right", "wrong", "missed"];
@@ -88,9 +16,12 @@
     ? image.labels.map(([c, p, v]) => `${VERDICTS[v]}: ${data.classes[c]} ${percent(p)}`).join(", ") || "no label"
     : `${data.classes[image.actual]}, predicted ${data.classes[image.predicted]} with ${percent(image.p)}`;
 
+  const breakable = (text) => make("bdi", {},
+    ...text.split(/(?<=[/_])/).flatMap((part) => [part, make("wbr")]));
   function line(sign, verdict, name, p) {
-    const text = make("p", { className: verdict === 0 ? "verdict right" : "verdict wrong" },
-      make("span", { textContent: sign + "\u00a0" }), make("bdi", { textContent: name }));
+    const text = make("p", { className: verdict === 0 ? "right" : "wrong" },
+      make("span", { textContent: sign + "\u00a0" }), breakable(name));
+    text.classList.toggle("verdict", !data.multi);
     if (p !== undefined) text.append(" ", make("b", { textContent: percent(p) }));
     return text;
   }
@@ -102,11 +33,10 @@
     } else {
       const v = image.right ? 0 : 1;
       item.append(line(SIGNS[v], v, data.classes[image.predicted], image.p));
-      if (v) item.append(make("p", {}, "is ", make("bdi", { textContent: data.classes[image.actual] }), " ",
+      if (v) item.append(make("p", {}, "is ", breakable(data.classes[image.actual]), " ",
         make("b", { textContent: percent(image.pActual) })));
     }
-    const parts = image.path.split(/(?<=[/_])/).flatMap((part) => [part, make("wbr")]);
-    item.append(make("p", { className: "path" }, make("bdi", {}, ...parts)));
+    item.append(make("p", { className: "path" }, breakable(image.path)));
     return item;
   }
 
@@ -160,22 +90,66 @@
     document.getElementById("search").scrollIntoView();
     first.focus({ preventScroll: true });
   }
+  const cellOf = (pair) => pair.split(" ").map(Number);
   document.querySelectorAll("td[data-pair]").forEach((cell) => {
-    const [a, p] = cell.dataset.pair.split(" ").map((i) => data.classes[i]);
+    const [a, p] = cellOf(cell.dataset.pair).map((i) => data.classes[i]);
     const one = make("button", { type: "button", textContent: cell.textContent.trim() });
     one.setAttribute("aria-label", `${one.textContent} images of ${a} predicted as ${p}: show them`);
     one.addEventListener("click", () => lookUp(cell.dataset.pair));
     cell.replaceChildren(one);
   });
-  document.querySelectorAll("rect[data-pair]").forEach((cell) => {
-    cell.addEventListener("click", () => lookUp(cell.dataset.pair));
-  });
+
+  // --- Dots of a large matrix: one is reached by Tab, the others by the arrows.
+  const dotted = document.querySelector(".cells"), cellName = document.getElementById("cell-name");
+  if (dotted) {
+    const cells = [...dotted.querySelectorAll("[data-pair]")].map((mark) => {
+      const [a, p] = cellOf(mark.dataset.pair);
+      return { mark, a, p };
+    }).sort((one, other) => one.a - other.a || one.p - other.p); // as one reads
+    // Up and down lead to the next line that has a dot, and there to the nearest.
+    const lineBeside = (here, step) => {
+      const lines = cells.filter((cell) => step * (cell.a - here.a) > 0);
+      const line = lines.length && lines.at(step > 0 ? 0 : -1).a;
+      return lines.filter((cell) => cell.a === line)
+        .reduce((best, cell) => (!best || Math.abs(cell.p - here.p) < Math.abs(best.p - here.p) ? cell : best), null);
+    };
+    const focus = (cell) => {
+      cells.forEach((other) => { other.mark.setAttribute("tabindex", other === cell ? 0 : -1); });
+      cell.mark.focus();
+    };
+    dotted.setAttribute("role", "group"); // else what is inside it is hidden from screen readers
+    cellName.hidden = false;
+    cells.forEach((cell, i) => {
+      const title = cell.mark.querySelector("title").textContent;
+      cell.mark.setAttribute("role", "button");
+      cell.mark.setAttribute("aria-label", `${title} images: show them`);
+      cell.mark.setAttribute("tabindex", i ? -1 : 0);
+      cell.mark.addEventListener("click", () => lookUp(cell.mark.dataset.pair));
+      for (const kind of ["focus", "pointerover"]) {
+        cell.mark.addEventListener(kind, () => { cellName.textContent = title; });
+      }
+      cell.mark.addEventListener("keydown", (event) => {
+        const next = {
+          ArrowRight: () => cells[i + 1], ArrowLeft: () => cells[i - 1], Home: () => cells[0], End: () => cells.at(-1),
+          ArrowDown: () => lineBeside(cell, 1), ArrowUp: () => lineBeside(cell, -1),
+        }[event.key];
+        if (next) {
+          event.preventDefault();
+          if (next()) focus(next());
+        } else if (event.key === "Enter" || event.key === " ") {
+          event.preventDefault(); // else the key also opens the list that it leads to
+          lookUp(cell.mark.dataset.pair);
+        }
+      });
+    });
+  }
 
   // --- Map
   const map = document.getElementById("map-dots");
   if (!map) return;
   const dots = [...map.querySelectorAll("[data-image]")];
   const tip = make("div", { id: "tip", className: "gallery", hidden: true });
+  tip.setAttribute("role", "status");
   document.body.append(tip);
   let pointed = -1;
   function point(i) {

@@ -23,6 +23,7 @@ from unfreeze.report import charts, galleries, making, numbers, problems
 from unfreeze.report.album import TINY, Album, Readable, side_for, thumbnail
 from unfreeze.report.charts import Table, column
 from unfreeze.report.galleries import Predictions
+from unfreeze.report.intervals import RESAMPLES, intervals, resamples_of_ranks
 
 _GALLERY_BYTES = 3_500_000  # of the pictures in galleries, so that the page stays under 8 MB
 _SEARCH_BYTES = 2_000_000  # of the pictures to search
@@ -91,14 +92,14 @@ def render(results: Results, pixels: Readable, params: dict[str, Any]) -> str:
     seed, count = params["seed"], params["report"]["per_gallery"]
     expected = min(len(shown.row), (3 + 2 * len(shown.classes)) * count)
     album = Album(pixels, side_for(pixels, shown.row, expected, _GALLERY_BYTES))
-    known = numbers.intervals(results.metrics[split]["tta"], shown, seed)
+    known = intervals(results.metrics[split]["tta"], shown, seed)
     confusion = [] if shown.multi else [line for line in results.confusion if line["split"] == split]
     columns = {"precision": "precision", "recall": "recall", "f1": "F1"}
     if shown.multi:
         columns = {"threshold": "threshold", "ap": "AP", **columns}
     choose = _multi_galleries if shown.multi else _galleries
     found = _searchable(shown, pixels)
-    script = read_beside("page.js")
+    script = read_beside("viewer.js") + "\n" + read_beside("page.js")
     return template("page.html.j2").render(
         multi=shown.multi,
         split=split,
@@ -109,6 +110,7 @@ def render(results: Results, pixels: Readable, params: dict[str, Any]) -> str:
         classes=shown.classes,
         headline=numbers.headline(results.metrics[split]["tta"], shown, known),
         variants=numbers.variants(results.metrics, shown.multi, split, known),
+        resamples=(RESAMPLES, resamples_of_ranks(len(shown.row), len(shown.classes))),
         gains=numbers.gains(results.metrics[split], shown.multi),
         cross_validation=results.head_metrics.get("cross_validation"),
         matrix=_matrix(confusion, shown.classes) if len(shown.classes) <= _MATRIX and not shown.multi else None,
@@ -128,7 +130,7 @@ def render(results: Results, pixels: Readable, params: dict[str, Any]) -> str:
         tiny=pixels.shape[1] <= TINY,
         style=read_beside("page.css"),
         script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script_hash=hash_of(script),
         **choose(shown, album, count, seed),
     )
 
@@ -142,6 +144,11 @@ def shorten(text: str, longest: int = 120) -> str:
 def read_beside(name: str) -> str:
     """The text of a file that stands beside this module."""
     return (Path(__file__).parent / name).read_text(encoding="utf-8").strip()
+
+
+def hash_of(script: str) -> str:
+    """What a Content-Security-Policy allows this script by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def template(name: str) -> Any:
@@ -451,7 +458,7 @@ def _lit(view: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
     shade = Image.fromarray(heat).resize(view.shape[1::-1], Image.Resampling.BICUBIC)
     weight = np.asarray(shade, dtype=np.float64)[..., None] / 255
-    grey = view.mean(2, keepdims=True) * 0.35
+    grey = view.mean(2, keepdims=True) * 0.45
     warm = np.array([255.0, 140.0, 0.0])
     return np.rint(grey * (1 - weight) + weight * (0.72 * view + 0.28 * warm)).astype(np.uint8)
 

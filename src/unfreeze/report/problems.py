@@ -102,12 +102,13 @@ def near_duplicates(
     if not len(train) or not len(held_out):
         return []
     others = directions.projected(train).T
+    roughly = others.astype(np.float32)  # twice as fast; the margin forgives it
     pairs = []
     for block in _blocks(held_out):
-        alike = np.round(directions.projected(block) @ others, 6)  # rounded: no noise decides a tie
-        nearest = alike.argmax(1)
-        near = np.flatnonzero(alike[np.arange(len(block)), nearest] >= ALIKE - MARGIN)
-        pairs += [(int(block[i]), int(train[nearest[i]])) for i in near]
+        directed = directions.projected(block)
+        near = np.flatnonzero((directed.astype(np.float32) @ roughly).max(1) >= ALIKE - MARGIN)
+        nearest = np.round(directed[near] @ others, 6).argmax(1)  # rounded: no noise decides a tie
+        pairs += [(int(block[i]), int(train[k])) for i, k in zip(near, nearest, strict=True)]
     found = [(one, other, directions.similarity(one, other)) for one, other in pairs]
     return sorted((pair for pair in found if pair[2] >= ALIKE), key=lambda pair: (-pair[2], pair[0]))
 
