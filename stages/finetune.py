@@ -21,7 +21,7 @@ def main() -> str:
     from torch import channels_last
 
     from unfreeze.model.network import assemble, save_network
-    from unfreeze.train.augment import Images
+    from unfreeze.train.augment import Images, kept_on
     from unfreeze.train.checkpoint import Checkpoint
     from unfreeze.train.finetune import Finetuning, snapshot_epochs
     from unfreeze.train.history import History
@@ -34,7 +34,7 @@ def main() -> str:
     trained = (params.model, paths.HEAD, stored.fit, stored.size, augment, params.seed, stored.channels, *standard)
     network, card, head_lr = assemble(*trained)
     network.to(fabric.device, memory_format=channels_last)
-    images = Images(pixels, params.model.size, fabric.device, numbers=numbers)
+    images = Images(kept_on(fabric.device, pixels), params.model.size, fabric.device, numbers=numbers)
     training = (params.augment, params.finetune, head_lr, params.seed)
 
     with Checkpoint("unfreeze-finetune") as checkpoint:

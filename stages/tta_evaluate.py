@@ -11,7 +11,7 @@ from unfreeze.evaluate.tta import TtaParams, predict_views
 from unfreeze.files import read_csv
 from unfreeze.params import Seed, load
 from unfreeze.runtime import RuntimeParams, computes_half, start
-from unfreeze.train.augment import AugmentParams, Images
+from unfreeze.train.augment import AugmentParams, Images, kept_on
 
 BATCH = 32
 
@@ -36,11 +36,11 @@ def main() -> str:
     rows = np.concatenate([table.rows["valid"], table.rows["test"]])
     plan = plan_submission(params.submission, table, paths.EXTRACTED_CSV, paths.EXTRACTED_TAR)
     views = (params.tta.views, params.augment, params.seed, BATCH, table.multi)
-    predictions, half = [], computes_half(fabric)
+    predictions, half, kept = [], computes_half(fabric), kept_on(fabric.device, pixels)
     for path in [*sorted(paths.SNAPSHOTS.glob("*.safetensors")), paths.MODEL]:
         network, card = load_network(path)
         network.to(fabric.device, memory_format=torch.channels_last)
-        images = Images(pixels, card.size, fabric.device, numbers=numbers)
+        images = Images(kept, card.size, fabric.device, numbers=numbers)
         predictions.append(predict_views(fabric, for_inference(network, half), images, rows, *views))
     plain, tta = predictions[-1][0], np.mean([mean for _, mean in predictions], axis=0)
 

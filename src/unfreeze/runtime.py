@@ -17,6 +17,7 @@ from unfreeze.params import Number, Section, read_yaml
 from unfreeze.paths import PARAMS
 
 if TYPE_CHECKING:
+    import torch
     from lightning_fabric import Fabric
 
 STRICT = {
@@ -91,6 +92,14 @@ def start(params: RuntimeParams, exact: bool = False) -> Fabric:
     fabric = Fabric(accelerator=device, devices=1, precision={"32": "32-true", "bf16": "bf16-mixed"}[precision])
     fabric.launch()
     return fabric
+
+
+def holds(device: torch.device, size: int) -> bool:
+    """Whether data of `size` bytes are to stay in the memory of `device`: a GPU, half of whose free memory takes
+    them. The CPU reads them from their files, which the system keeps in memory as long as it can."""
+    import torch
+
+    return device.type == "cuda" and size <= torch.cuda.mem_get_info(device)[0] / 2
 
 
 def computes_half(fabric: Fabric) -> bool:

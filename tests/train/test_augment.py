@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from unfreeze import draws
+from unfreeze.train import augment
 from unfreeze.train.augment import AugmentParams, Images, apply, draw, plain
 
 CPU = torch.device("cpu")
@@ -183,3 +184,25 @@ def test_numbers_come_with_the_views_and_none_without():
         assert with_numbers.plain(rows)[1].tolist() == [[6, 7], [2, 3]]
     empty = Images(pixels, 32, CPU, numbers=numbers[:, :0])
     assert torch.equal(empty.plain(rows), alone.plain(rows))
+
+
+def test_images_kept_on_the_device_give_the_same_views(monkeypatch):
+    stored = images()
+    assert augment.kept_on(CPU, stored) is stored
+    monkeypatch.setattr(augment, "holds", lambda device, size: size == stored.nbytes)
+    monkeypatch.setattr(augment, "BLOCK", 3)
+    kept = augment.kept_on(CPU, stored)
+    assert isinstance(kept, torch.Tensor)
+    both, rows = [Images(pixels, 32, CPU) for pixels in (stored, kept)], np.array([7, 0, 3])
+    params = AugmentParams(set="side_on", max_zoom=1.1, pad=0)
+    for size in (32, 16):
+        first, second = (each.at(size) for each in both)
+        assert torch.equal(first.plain(rows), second.plain(rows))
+        assert torch.equal(first.augmented(rows, 2, params, 1), second.augmented(rows, 2, params, 1))
+
+
+def test_the_grid_is_torch_s():
+    theta, _ = draw(np.arange(5), AugmentParams(set="top_down", max_zoom=1.2, pad=0), 20, 16, 0, 1, "x", 0)
+    theta = torch.from_numpy(theta)
+    expected = torch.nn.functional.affine_grid(theta, [5, 3, 16, 16], align_corners=False)
+    assert torch.allclose(augment._grid(theta, 16), expected, atol=1e-6)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from unfreeze import draws
 from unfreeze.params import Number, Section
+from unfreeze.runtime import holds
 
 if TYPE_CHECKING:
     import torch
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from unfreeze.train.loop import Batch
 
+BLOCK = 256
+"""Images that are copied at once."""
 MAX_ROTATION = 10.0
 """Degrees."""
 MAX_LIGHTING = 0.05
@@ -161,11 +164,23 @@ def _as_float(images: Tensor) -> Tensor:
     return inputs if images.is_floating_point() else inputs.div_(255)
 
 
+def kept_on(device: torch.device, pixels: np.ndarray) -> np.ndarray | Tensor:
+    """Stored images in the memory of a GPU, if it has room for them (see `runtime.holds`); else as they are."""
+    import torch
+
+    if not holds(device, pixels.nbytes):
+        return pixels
+    kept = torch.empty(pixels.shape, dtype=getattr(torch, pixels.dtype.name), device=device)
+    for start in range(0, len(pixels), BLOCK):
+        kept[start : start + BLOCK] = torch.from_numpy(np.array(pixels[start : start + BLOCK]))
+    return kept
+
+
 class Images:
     """Stored images `[N, S, S, C]`, handed out by row as the network takes them, on the device.
 
     Args:
-        pixels: uint8, or float32 of measured values.
+        pixels: uint8, or float32 of measured values; an array, or a tensor on the device.
         size: pixels a side of a view.
         scale: of the views: they show what views of `size / scale` pixels would.
         numbers: those beside each image, float32 `[N, E]`. If there are any, they are handed out with the views,
@@ -174,7 +189,7 @@ class Images:
 
     def __init__(
         self,
-        pixels: np.ndarray,
+        pixels: np.ndarray | Tensor,
         size: int,
         device: torch.device,
         scale: float = 1.0,
@@ -191,7 +206,10 @@ class Images:
     def _batch(self, rows: np.ndarray) -> Tensor:
         import torch
 
-        images = torch.from_numpy(self.pixels[rows]).to(self.device)
+        if isinstance(self.pixels, torch.Tensor):
+            images = self.pixels[torch.from_numpy(rows).to(self.device)]
+        else:
+            images = torch.from_numpy(self.pixels[rows]).to(self.device)
         return images if self.stored == images.shape[1] else shrink(images, self.stored)
 
     def _with_numbers(self, views: Tensor, rows: np.ndarray) -> Batch:
