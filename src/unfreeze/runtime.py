@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import platform
 import sys
@@ -29,6 +30,9 @@ STRICT = {
 the best that it finds, and others round differently."""
 
 
+AutoOrCount = Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
+
+
 class RuntimeParams(Section):
     """`runtime`: what the hardware is used for."""
 
@@ -38,11 +42,22 @@ class RuntimeParams(Section):
     always trained in 32 bits."""
     strict: bool
     """The same bytes on every x86-64 CPU: AVX2 alone, and as many threads as `threads` says."""
-    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
-    """Threads on the CPU; their number changes how sums are rounded. auto: one a core."""
+    threads: AutoOrCount
+    """Threads on the CPU of each device; their number changes how sums are rounded. auto: one a core, or a core's
+    share if there are several devices."""
 
 
-class AllRuntimeParams(RuntimeParams):
+class TrainingRuntimeParams(RuntimeParams):
+    """The section of the stage that trains on images."""
+
+    devices: AutoOrCount
+    """How many devices work together, over all machines. auto: all GPUs of this machine, of CPUs one.
+
+    Sums over several devices are rounded otherwise, so that fine-tuning declares it. Features and predictions are
+    the same to the bit, and their stages read it around DVC."""
+
+
+class AllRuntimeParams(TrainingRuntimeParams):
     """The section with what cannot change a result, so that no stage declares it: see `checkpoint_minutes`."""
 
     checkpoint_minutes: Annotated[Number, Field(gt=0)]
@@ -51,7 +66,7 @@ class AllRuntimeParams(RuntimeParams):
     def check_with(self, params: SimpleNamespace) -> None:
         if not self.strict:
             return
-        for key, needed in (("device", "cpu"), ("precision", "32")):
+        for key, needed in (("device", "cpu"), ("precision", "32"), ("devices", 1)):
             if getattr(self, key) != needed:
                 raise ValueError(
                     f"runtime.{key} = {getattr(self, key)}: with runtime.strict = true it must be {needed!r}, for "
@@ -61,8 +76,11 @@ class AllRuntimeParams(RuntimeParams):
             raise ValueError("runtime.threads = auto: with runtime.strict = true it must be a number, such as 2")
 
 
-def start(params: RuntimeParams, exact: bool = False) -> Fabric:
+def start(params: RuntimeParams, exact: bool = False, devices: int | Literal["auto"] = 1) -> Fabric:
     """Settle allocator, threads, device and precision; `exact` asks for 32 bits whatever the params say.
+
+    With several `devices` (as `runtime.devices`) this process is the first rank and starts one of the same
+    command for each other device, unless torchrun, `fabric run` or srun has started all of them.
 
     Must be called before anything imports torch, which reads these settings then.
     """
@@ -75,8 +93,6 @@ def start(params: RuntimeParams, exact: bool = False) -> Fabric:
     import torch
     from lightning_fabric import Fabric
 
-    if params.threads != "auto":
-        torch.set_num_threads(params.threads)
     device = params.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -88,14 +104,57 @@ def start(params: RuntimeParams, exact: bool = False) -> Fabric:
     torch.use_deterministic_algorithms(device == "cpu")
     # It also fills all new memory, so that who reads it unwritten reads the same: nothing here does.
     torch.utils.deterministic.fill_uninitialized_memory = False
-    fabric = Fabric(accelerator=device, devices=1, precision={"32": "32-true", "bf16": "bf16-mixed"}[precision])
+    precision = {"32": "32-true", "bf16": "bf16-mixed"}[precision]
+    fabric = Fabric(accelerator=device, precision=precision, **_ranks(device, devices))
     fabric.launch()
+    if params.threads != "auto":  # only now, for the launch sets them as well
+        torch.set_num_threads(params.threads)
     return fabric
+
+
+def _ranks(device: str, devices: int | Literal["auto"]) -> dict[str, Any]:
+    """What Fabric has to know about the ranks: how many, on how many machines, and who starts them."""
+    import torch
+    from lightning_fabric.plugins.environments import (
+        LightningEnvironment,
+        SLURMEnvironment,
+        TorchElasticEnvironment,
+    )
+    from lightning_fabric.strategies import DDPStrategy
+
+    found = os.environ
+    here = torch.cuda.device_count() if device == "cuda" else 1
+    if "LOCAL_WORLD_SIZE" in found:  # torchrun, and fabric run, which is torchrun
+        environment, started = TorchElasticEnvironment(), int(found["WORLD_SIZE"])
+        machines = started // int(found["LOCAL_WORLD_SIZE"])
+    elif "SLURM_STEP_NUM_TASKS" in found and found["SLURM_STEP_NUM_TASKS"] != "1":  # srun
+        environment, started = SLURMEnvironment(), int(found["SLURM_STEP_NUM_TASKS"])
+        machines = int(found["SLURM_STEP_NUM_NODES"])
+    else:
+        environment, started, machines = LightningEnvironment(), None, 1
+    wanted = (started or here) if devices == "auto" else devices
+    if started and started != wanted:
+        raise UserError(
+            f"{started} processes were started, and this stage computes with {wanted}: set runtime.devices to the "
+            "number of processes (find-lr and train-head are always a single one: leave them to dvc repro)"
+        )
+    if device == "cuda" and wanted > here * machines:
+        raise UserError(f"runtime.devices = {wanted}: there are {here * machines} GPUs")
+    if wanted == 1:
+        return {"devices": 1}
+    logging.getLogger("lightning_fabric.utilities").setLevel(logging.WARNING)  # each rank says that it is there
+    strategy = DDPStrategy(cluster_environment=environment)
+    return {"devices": wanted // machines, "num_nodes": machines, "strategy": strategy}
 
 
 def computes_half(fabric: Fabric) -> bool:
     """Whether the precision that was settled is bf16."""
     return fabric._precision.precision == "bf16-mixed"
+
+
+def devices() -> int | Literal["auto"]:
+    """`runtime.devices`, read around DVC by stages whose outs have the same bytes on any number of devices."""
+    return AllRuntimeParams(**read_yaml(PARAMS)["runtime"]).devices
 
 
 def checkpoint_minutes() -> float:
@@ -115,6 +174,7 @@ def environment(params: RuntimeParams, fabric: Fabric) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "gpu": torch.cuda.get_device_name(fabric.device) if on_gpu else None,
+        "devices": fabric.world_size,
         "precision": fabric._precision.precision,
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "torchvision", "numpy", "pillow", "scikit-learn")},

@@ -46,7 +46,7 @@ def project(tmp_path, monkeypatch):
 
 
 def write_params(lr=0.05, minutes=1000):
-    runtime = {"device": "cpu", "precision": "32", "strict": False, "threads": "auto"}
+    runtime = {"device": "cpu", "precision": "32", "strict": False, "threads": "auto", "devices": 1}
     content = {"train_head": {"lr": lr, "cycles": 2}, "runtime": runtime | {"checkpoint_minutes": minutes}}
     Path("params.yaml").write_text(yaml.safe_dump(content))
 

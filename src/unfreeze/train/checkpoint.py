@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -46,8 +48,13 @@ class Checkpoint:
         found: what an interrupted run of the same params, data and code has saved; None if there was none.
     """
 
-    def __init__(self, stage: str) -> None:
-        """`stage` is its name in dvc.yaml."""
+    def __init__(self, stage: str, fabric: Fabric | None = None) -> None:
+        """Args:
+        stage: its name in dvc.yaml.
+        fabric: whose ranks stop together, and of which the first one saves; None: this process alone.
+        """
+        self._fabric = fabric if fabric and fabric.world_size > 1 else None
+        self._first = not self._fabric or self._fabric.is_global_zero
         self.folder = root() / f"{stage}-{key(stage)}"
         self._state = self.folder / "state.safetensors"
         self.found = self._read()
@@ -62,7 +69,7 @@ class Checkpoint:
 
     def __enter__(self) -> "Checkpoint":
         self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
-        if stale := others(self._stage, self.folder):
+        if self._first and (stale := others(self._stage, self.folder)):
             print(f"{self._stage}: {stale}", file=sys.stderr)
         return self
 
@@ -76,31 +83,49 @@ class Checkpoint:
         self._signal = number
 
     def save_if_due(self, state: Callable[[], State], now: bool = False) -> None:
-        """Save what `state` returns if the time has come, or if `now`, or if a signal has come.
+        """Save what `state` returns if the time has come, or if `now`, or if a signal has come to any rank.
 
         Raises:
-            SystemExit: a signal has come; the status is 128 + its number.
+            SystemExit: a signal has come; the status is 128 + its number, of other ranks than the first 0.
         """
-        if now or self._signal or time.monotonic() - self._saved >= self._seconds:
+        stop = self._asked()
+        if self._first and (now or stop or time.monotonic() - self._saved >= self._seconds):
             tensors, info = state()
             with replacing(self._state) as temporary:
                 plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
                 save_file(plain, temporary, metadata={"unfreeze": json.dumps(info)})
             self._saved = time.monotonic()
-        self.stop_if_asked()
+        self._end(stop)
 
     def stop_if_asked(self) -> None:
-        """End if a signal has come, with what was saved before.
+        """End if a signal has come to any rank, with what was saved before.
 
         Raises:
-            SystemExit: a signal has come; the status is 128 + its number.
+            SystemExit: as of `save_if_due`.
         """
-        if self._signal:
-            kept = f"what was learnt is kept in {self.folder}, and dvc repro goes on from there"
-            if not self._state.is_file():
-                kept = "nothing was learnt yet"
-            print(f"{self._stage}: stopped by {signal.Signals(self._signal).name}; {kept}", file=sys.stderr)
-            raise SystemExit(128 + self._signal)
+        self._end(self._asked())
+
+    def _asked(self) -> int:
+        """The number of the signal that has come to any rank, or 0: who stopped alone would leave the others waiting
+        for it in the next step."""
+        if not self._fabric:
+            return self._signal
+        signals = torch.tensor(self._signal, device=self._fabric.device)
+        dist.all_reduce(signals, dist.ReduceOp.MAX)
+        return signals.item()
+
+    def _end(self, number: int) -> None:
+        if not number:
+            return
+        if self._fabric:  # who ended before it is saved would take the first rank along
+            self._fabric.barrier()
+        if not self._first:
+            raise SystemExit(0)
+        kept = f"what was learnt is kept in {self.folder}, and dvc repro goes on from there"
+        if not self._state.is_file():
+            kept = "nothing was learnt yet"
+        print(f"{self._stage}: stopped by {signal.Signals(number).name}; {kept}", file=sys.stderr)
+        raise SystemExit(128 + number)
 
     def restore(self, model: nn.Module) -> None:
         """Give `model` the weights that were found, if any were."""
