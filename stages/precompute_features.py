@@ -6,7 +6,7 @@ from unfreeze.data.store import open_array
 from unfreeze.files import read_json
 from unfreeze.model.backbone import ModelParams
 from unfreeze.params import Seed, load
-from unfreeze.runtime import RuntimeParams, computes_half, devices, start
+from unfreeze.runtime import RuntimeParams, computes_half, start
 from unfreeze.train.augment import Images, PrecomputeParams
 
 
@@ -14,7 +14,7 @@ def main() -> str:
     params = load(
         "precompute-features", seed=Seed, model=ModelParams, precompute=PrecomputeParams, runtime=RuntimeParams
     )
-    fabric = start(params.runtime, devices=devices())
+    fabric = start(params.runtime, devices="any")
     from torch import nn
 
     from unfreeze.model.backbone import build_backbone, normalise

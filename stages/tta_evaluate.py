@@ -10,7 +10,7 @@ from unfreeze.evaluate.submission import SubmissionParams, plan_submission, writ
 from unfreeze.evaluate.tta import TtaParams, predict_views
 from unfreeze.files import read_csv
 from unfreeze.params import Seed, load
-from unfreeze.runtime import RuntimeParams, computes_half, devices, start
+from unfreeze.runtime import RuntimeParams, computes_half, start
 from unfreeze.train.augment import AugmentParams, Images
 
 BATCH = 32
@@ -21,7 +21,7 @@ def main() -> str:
         "tta-evaluate", seed=Seed, augment=AugmentParams, tta=TtaParams, submission=SubmissionParams,
         runtime=RuntimeParams,
     )  # fmt: skip
-    fabric = start(params.runtime, devices=devices())
+    fabric = start(params.runtime, devices="any")
     import torch
 
     from unfreeze.evaluate.gradcam import write_looked_at

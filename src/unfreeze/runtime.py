@@ -31,6 +31,7 @@ the best that it finds, and others round differently."""
 
 
 AutoOrCount = Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
+Devices = int | Literal["auto", "any"]
 
 
 class RuntimeParams(Section):
@@ -53,8 +54,8 @@ class TrainingRuntimeParams(RuntimeParams):
     devices: AutoOrCount
     """How many devices work together, over all machines. auto: all GPUs of this machine, of CPUs one.
 
-    Sums over several devices are rounded otherwise, so that fine-tuning declares it. Features and predictions are
-    the same to the bit, and their stages read it around DVC."""
+    Fine-tuning declares it, for sums over several devices are rounded otherwise. Features and predictions are the
+    same to the bit, and their stages read it around DVC (`start`)."""
 
 
 class AllRuntimeParams(TrainingRuntimeParams):
@@ -76,11 +77,13 @@ class AllRuntimeParams(TrainingRuntimeParams):
             raise ValueError("runtime.threads = auto: with runtime.strict = true it must be a number, such as 2")
 
 
-def start(params: RuntimeParams, exact: bool = False, devices: int | Literal["auto"] = 1) -> Fabric:
+def start(params: RuntimeParams, exact: bool = False, devices: Devices = 1) -> Fabric:
     """Settle allocator, threads, device and precision; `exact` asks for 32 bits whatever the params say.
 
-    With several `devices` (as `runtime.devices`) this process is the first rank and starts one of the same
-    command for each other device, unless torchrun, `fabric run` or srun has started all of them.
+    With several `devices` this process is the first rank and starts one of the same command for each other
+    device, unless torchrun, `fabric run` or srun has started all of them. Otherwise than `runtime.devices`, `any`
+    takes of that number what is here: for stages whose outs have the same bytes on any number of devices, so that
+    they read it around DVC.
 
     Must be called before anything imports torch, which reads these settings then.
     """
@@ -112,7 +115,7 @@ def start(params: RuntimeParams, exact: bool = False, devices: int | Literal["au
     return fabric
 
 
-def _ranks(device: str, devices: int | Literal["auto"]) -> dict[str, Any]:
+def _ranks(device: str, devices: Devices) -> dict[str, Any]:
     """What Fabric has to know about the ranks: how many, on how many machines, and who starts them."""
     import torch
     from lightning_fabric.plugins.environments import (
@@ -132,6 +135,9 @@ def _ranks(device: str, devices: int | Literal["auto"]) -> dict[str, Any]:
         machines = int(found["SLURM_STEP_NUM_NODES"])
     else:
         environment, started, machines = LightningEnvironment(), None, 1
+    if devices == "any":
+        asked = AllRuntimeParams(**read_yaml(PARAMS)["runtime"]).devices
+        devices = "auto" if started or asked == "auto" else min(asked, here) if device == "cuda" else asked
     wanted = (started or here) if devices == "auto" else devices
     if started and started != wanted:
         raise UserError(
@@ -150,11 +156,6 @@ def _ranks(device: str, devices: int | Literal["auto"]) -> dict[str, Any]:
 def computes_half(fabric: Fabric) -> bool:
     """Whether the precision that was settled is bf16."""
     return fabric._precision.precision == "bf16-mixed"
-
-
-def devices() -> int | Literal["auto"]:
-    """`runtime.devices`, read around DVC by stages whose outs have the same bytes on any number of devices."""
-    return AllRuntimeParams(**read_yaml(PARAMS)["runtime"]).devices
 
 
 def checkpoint_minutes() -> float:

@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from unfreeze import draws
 from unfreeze.console import UserError
 from unfreeze.files import replacing
 from unfreeze.params import declared_params, read_yaml
@@ -52,12 +53,17 @@ class Checkpoint:
         """Args:
         stage: its name in dvc.yaml.
         fabric: whose ranks stop together, and of which the first one saves; None: this process alone.
+
+        Raises:
+            UserError: it is damaged, or the ranks do not see the same.
         """
         self._fabric = fabric if fabric and fabric.world_size > 1 else None
         self._first = not self._fabric or self._fabric.is_global_zero
         self.folder = root() / f"{stage}-{key(stage)}"
         self._state = self.folder / "state.safetensors"
         self.found = self._read()
+        if self._fabric:
+            self._compare()
         self._stage, self._seconds = stage, 60 * checkpoint_minutes()
         self._saved = time.monotonic()
         self._signal = 0
@@ -137,6 +143,18 @@ class Checkpoint:
         """Delete the checkpoint; the stage has what it wanted."""
         self._state.unlink(missing_ok=True)  # first: it is of no use without what lies beside it
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _compare(self) -> None:
+        """Ranks that went on from different places would wait for each other for ever."""
+        seen = torch.tensor(draws.seed_of(self.folder.name, json.dumps(self.info)), device=self._fabric.device)
+        lowest, highest = seen.clone(), seen.clone()
+        dist.all_reduce(lowest, dist.ReduceOp.MIN)
+        dist.all_reduce(highest, dist.ReduceOp.MAX)
+        if lowest != highest:
+            raise UserError(
+                f"the machines see different params, data, code or checkpoints ({self.folder}): they must share "
+                "the project's folder"
+            )
 
     def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         if not self._state.is_file():
