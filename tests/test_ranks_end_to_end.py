@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import py7zr
 import pytest
-from test_end_to_end import EVERY, ROOT, SMALL, copy_project, dvc, ran, set_params
+from small_project import ROOT, SMALL, copy_project, dvc, ran, set_params
 
 from unfreeze.files import read_csv
 
@@ -36,7 +36,7 @@ def project(tmp_path_factory) -> Path:
         for name in names[::18]:
             archive.write(folder / "cut" / name, name)
     set_params(folder, **TINY)
-    assert ran(dvc(folder, "repro")) == list(EVERY)
+    dvc(folder, "repro")
     return folder
 
 

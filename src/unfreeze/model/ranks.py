@@ -69,8 +69,8 @@ class Ranks:
     """All ranks train `network`, a `network.Network` with what is frozen now, which itself is left as it is.
 
     Attributes:
-        model: what a step calls instead of the network, with the very same weights and statistics: the images of this
-            rank to the logits of the whole batch.
+        model: what a step calls instead of the network, with the very same weights and statistics: this rank's
+            images to the logits of the whole batch.
         rows: of the batch under way, all ranks together.
         own: which of them are this rank's.
     """

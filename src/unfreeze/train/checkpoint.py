@@ -112,8 +112,8 @@ class Checkpoint:
         self._end(self._asked())
 
     def _asked(self) -> int:
-        """The number of the signal that has come to any rank, or 0: who stopped alone would leave the others waiting
-        for it in the next step."""
+        """The number of the signal that has come to any rank, or 0: whichever stopped alone would leave the others
+        waiting for it in the next step."""
         if not self._fabric:
             return self._signal
         signals = torch.tensor(self._signal, device=self._fabric.device)
