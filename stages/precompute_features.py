@@ -14,7 +14,7 @@ def main() -> str:
     params = load(
         "precompute-features", seed=Seed, model=ModelParams, precompute=PrecomputeParams, runtime=RuntimeParams
     )
-    fabric = start(params.runtime)
+    fabric = start(params.runtime, devices="any")
     from torch import nn
 
     from unfreeze.model.backbone import build_backbone, normalise

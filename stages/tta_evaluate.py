@@ -21,7 +21,7 @@ def main() -> str:
         "tta-evaluate", seed=Seed, augment=AugmentParams, tta=TtaParams, submission=SubmissionParams,
         runtime=RuntimeParams,
     )  # fmt: skip
-    fabric = start(params.runtime)
+    fabric = start(params.runtime, devices="any")
     import torch
 
     from unfreeze.evaluate.gradcam import write_looked_at
@@ -49,6 +49,8 @@ def main() -> str:
     if features.count:
         logits = predict_head(fabric, load_head(paths.HEAD)[0].to(fabric.device), features, rows)
         methods = {"head": probabilities(logits, table.multi), **methods}
+    if not fabric.is_global_zero:  # the first rank writes for all
+        return ""
     metrics = write_results(paths.EVALUATE, table, rows, methods, params.tta.thresholds)
     write_looked_at(paths.EVALUATE, table, network, images, rows, tta)
     predicted = [row["predicted"] for row in read_csv(paths.EVALUATE / "predictions.csv")]

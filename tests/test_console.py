@@ -20,6 +20,18 @@ def test_a_user_s_error_is_one_clear_message_and_a_failure():
     assert ended.value.code == "split: params.yaml: seed is missing"
 
 
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
+def test_of_several_ranks_the_first_one_talks(monkeypatch, capsys, name):
+    monkeypatch.setattr(console, "_end_with_starter", lambda: None)  # this process is to outlive its parent
+    monkeypatch.setenv(name, "0")
+    console.run("split", lambda: "3 classes")
+    assert capsys.readouterr().out.startswith("split: 3 classes")
+    monkeypatch.setenv(name, "1")
+    console.run("split", lambda: "3 classes")
+    assert capsys.readouterr().out == ""
+    assert console.progress(10, "decode").disable
+
+
 def test_an_error_of_ours_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         console.run("split", lambda: str(1 / 0))

@@ -102,6 +102,7 @@ READS = {
     "report": ["report"],
     "verify": [],
     "runtime": TORCH,
+    "runtime.devices": ["unfreeze-finetune", "report"],
     "runtime.checkpoint_minutes": [],
 }
 """Which stages a param is read by: the longest key that fits."""

@@ -125,6 +125,8 @@ WRONG = [
     ({"runtime__device": "auto"}, r"runtime\.device = auto: with runtime\.strict = true it must be 'cpu'"),
     ({"runtime__precision": "bf16"}, r"runtime\.precision = bf16: with runtime\.strict = true it must be '32'"),
     ({"runtime__threads": "auto"}, r"runtime\.threads = auto: with runtime\.strict = true it must be a number"),
+    ({"runtime__devices": 2}, r"runtime\.devices = 2: with runtime\.strict = true it must be 1"),
+    ({"runtime__devices": 0}, r"runtime\.devices = 0: should be .* 1"),
     ({"runtime__checkpoint_minutes": 0}, r"runtime\.checkpoint_minutes = 0: should be greater than 0"),
     ({"submission__sample": "sample.xlsx"}, r"submission\.sample = 'sample\.xlsx': must be `none`, or .* \.csv"),
     ({"submission__format": "text"}, r"submission\.format = 'text': should be 'auto', 'labels'"),

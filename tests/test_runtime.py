@@ -1,13 +1,17 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from unfreeze import runtime
 from unfreeze.console import UserError
 from unfreeze.runtime import RuntimeParams, start
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -34,6 +38,38 @@ def test_a_device_that_is_not_there_is_a_clear_error(monkeypatch):
 def test_the_allocator_s_setting_is_harmless_where_there_is_no_glibc(monkeypatch):
     monkeypatch.setattr(runtime.sys, "platform", "darwin")
     runtime._keep_freed_memory()
+
+
+@pytest.mark.parametrize(
+    "started",
+    [
+        {"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"},  # torchrun
+        {"SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_NUM_NODES": "2"},  # srun
+    ],
+)
+def test_processes_that_others_started_are_the_ranks(monkeypatch, started):
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    for devices in ("auto", "any", 8):
+        found = runtime._ranks("cpu", devices)
+        assert (found["devices"], found["num_nodes"]) == (4, 2)
+        assert found["strategy"].cluster_environment.creates_processes_externally
+    with pytest.raises(UserError, match="8 processes were started, and this stage computes with 1: set run"):
+        runtime._ranks("cpu", 1)
+
+
+def test_devices_are_counted_and_too_many_refused(monkeypatch, tmp_path):
+    assert runtime._ranks("cpu", "auto") == {"devices": 1}
+    assert runtime._ranks("cpu", 3)["devices"] == 3
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert runtime._ranks("cuda", "auto")["devices"] == 2
+    with pytest.raises(UserError, match=r"runtime\.devices = 8: there are 2 GPUs"):
+        runtime._ranks("cuda", 8)
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["runtime"] |= {"strict": False, "devices": 8}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.chdir(tmp_path)
+    assert runtime._ranks("cuda", "any")["devices"] == 2
 
 
 STEPS = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import platform
 import sys
@@ -30,6 +31,10 @@ STRICT = {
 the best that it finds, and others round differently."""
 
 
+AutoOrCount = Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
+Devices = int | Literal["auto", "any"]
+
+
 class RuntimeParams(Section):
     """`runtime`: what the hardware is used for."""
 
@@ -39,11 +44,22 @@ class RuntimeParams(Section):
     always trained in 32 bits."""
     strict: bool
     """The same bytes on every x86-64 CPU: AVX2 alone, and as many threads as `threads` says."""
-    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
-    """Threads on the CPU; their number changes how sums are rounded. auto: one a core."""
+    threads: AutoOrCount
+    """Threads on the CPU of each device; their number changes how sums are rounded. auto: one a core, or a core's
+    share if there are several devices."""
 
 
-class AllRuntimeParams(RuntimeParams):
+class TrainingRuntimeParams(RuntimeParams):
+    """The section of the stage that trains on images."""
+
+    devices: AutoOrCount
+    """How many devices work together, over all machines. auto: all GPUs of this machine, of CPUs one.
+
+    Fine-tuning declares it, for sums over several devices are rounded otherwise. Features and predictions are the
+    same to the bit, and their stages read it around DVC (`start`)."""
+
+
+class AllRuntimeParams(TrainingRuntimeParams):
     """The section with what cannot change a result, so that no stage declares it: see `checkpoint_minutes`."""
 
     checkpoint_minutes: Annotated[Number, Field(gt=0)]
@@ -52,7 +68,7 @@ class AllRuntimeParams(RuntimeParams):
     def check_with(self, params: SimpleNamespace) -> None:
         if not self.strict:
             return
-        for key, needed in (("device", "cpu"), ("precision", "32")):
+        for key, needed in (("device", "cpu"), ("precision", "32"), ("devices", 1)):
             if getattr(self, key) != needed:
                 raise ValueError(
                     f"runtime.{key} = {getattr(self, key)}: with runtime.strict = true it must be {needed!r}, for "
@@ -62,8 +78,13 @@ class AllRuntimeParams(RuntimeParams):
             raise ValueError("runtime.threads = auto: with runtime.strict = true it must be a number, such as 2")
 
 
-def start(params: RuntimeParams, exact: bool = False) -> Fabric:
+def start(params: RuntimeParams, exact: bool = False, devices: Devices = 1) -> Fabric:
     """Settle allocator, threads, device and precision; `exact` asks for 32 bits whatever the params say.
+
+    With several `devices` this process is the first rank and starts one of the same command for each other
+    device, unless torchrun, `fabric run` or srun has started all of them. Otherwise than `runtime.devices`, `any`
+    takes of that number what is here: for stages whose outs have the same bytes on any number of devices, so that
+    they read it around DVC.
 
     Must be called before anything imports torch, which reads these settings then.
     """
@@ -76,8 +97,6 @@ def start(params: RuntimeParams, exact: bool = False) -> Fabric:
     import torch
     from lightning_fabric import Fabric
 
-    if params.threads != "auto":
-        torch.set_num_threads(params.threads)
     device = params.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -89,8 +108,11 @@ def start(params: RuntimeParams, exact: bool = False) -> Fabric:
     torch.use_deterministic_algorithms(device == "cpu")
     # It also fills all new memory, so that who reads it unwritten reads the same: nothing here does.
     torch.utils.deterministic.fill_uninitialized_memory = False
-    fabric = Fabric(accelerator=device, devices=1, precision={"32": "32-true", "bf16": "bf16-mixed"}[precision])
+    precision = {"32": "32-true", "bf16": "bf16-mixed"}[precision]
+    fabric = Fabric(accelerator=device, precision=precision, **_ranks(device, devices))
     fabric.launch()
+    if params.threads != "auto":  # only now, for the launch sets them as well
+        torch.set_num_threads(params.threads)
     return fabric
 
 
@@ -100,6 +122,44 @@ def holds(device: torch.device, size: int) -> bool:
     import torch
 
     return device.type == "cuda" and size <= torch.cuda.mem_get_info(device)[0] / 2
+
+
+def _ranks(device: str, devices: Devices) -> dict[str, Any]:
+    """What Fabric has to know about the ranks: how many, on how many machines, and who starts them."""
+    import torch
+    from lightning_fabric.plugins.environments import (
+        LightningEnvironment,
+        SLURMEnvironment,
+        TorchElasticEnvironment,
+    )
+    from lightning_fabric.strategies import DDPStrategy
+
+    found = os.environ
+    here = torch.cuda.device_count() if device == "cuda" else 1
+    if "LOCAL_WORLD_SIZE" in found:  # torchrun, and fabric run, which is torchrun
+        environment, started = TorchElasticEnvironment(), int(found["WORLD_SIZE"])
+        machines = started // int(found["LOCAL_WORLD_SIZE"])
+    elif "SLURM_STEP_NUM_TASKS" in found and found["SLURM_STEP_NUM_TASKS"] != "1":  # srun
+        environment, started = SLURMEnvironment(), int(found["SLURM_STEP_NUM_TASKS"])
+        machines = int(found["SLURM_STEP_NUM_NODES"])
+    else:
+        environment, started, machines = LightningEnvironment(), None, 1
+    if devices == "any":
+        asked = AllRuntimeParams(**read_yaml(PARAMS)["runtime"]).devices
+        devices = "auto" if started or asked == "auto" else min(asked, here) if device == "cuda" else asked
+    wanted = (started or here) if devices == "auto" else devices
+    if started and started != wanted:
+        raise UserError(
+            f"{started} processes were started, and this stage computes with {wanted}: set runtime.devices to the "
+            "number of processes (find-lr and train-head are always a single one: leave them to dvc repro)"
+        )
+    if device == "cuda" and wanted > here * machines:
+        raise UserError(f"runtime.devices = {wanted}: there are {here * machines} GPUs")
+    if wanted == 1:
+        return {"devices": 1}
+    logging.getLogger("lightning_fabric.utilities").setLevel(logging.WARNING)  # each rank says that it is there
+    strategy = DDPStrategy(cluster_environment=environment)
+    return {"devices": wanted // machines, "num_nodes": machines, "strategy": strategy}
 
 
 def computes_half(fabric: Fabric) -> bool:
@@ -124,6 +184,7 @@ def environment(params: RuntimeParams, fabric: Fabric) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "gpu": torch.cuda.get_device_name(fabric.device) if on_gpu else None,
+        "devices": fabric.world_size,
         "precision": fabric._precision.precision,
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "torchvision", "numpy", "pillow", "scikit-learn")},

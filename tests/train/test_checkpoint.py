@@ -4,10 +4,12 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 import yaml
 
 from unfreeze.console import UserError
@@ -46,7 +48,7 @@ def project(tmp_path, monkeypatch):
 
 
 def write_params(lr=0.05, minutes=1000):
-    runtime = {"device": "cpu", "precision": "32", "strict": False, "threads": "auto"}
+    runtime = {"device": "cpu", "precision": "32", "strict": False, "threads": "auto", "devices": 1}
     content = {"train_head": {"lr": lr, "cycles": 2}, "runtime": runtime | {"checkpoint_minutes": minutes}}
     Path("params.yaml").write_text(yaml.safe_dump(content))
 
@@ -151,6 +153,15 @@ def test_a_damaged_checkpoint_is_named(fabric, project):
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(UserError, match=r"state\.safetensors is damaged .* make clean-checkpoints"):
         Checkpoint("train-head")
+
+
+def test_ranks_that_see_different_checkpoints_say_so_instead_of_waiting_for_each_other(project, monkeypatch):
+    two = SimpleNamespace(world_size=2, is_global_zero=True, device=torch.device("cpu"))
+    monkeypatch.setattr(dist, "all_reduce", lambda seen, op: None)  # the other rank sees the same
+    Checkpoint("train-head", two)
+    monkeypatch.setattr(dist, "all_reduce", lambda seen, op: seen.add_(op == dist.ReduceOp.MAX))
+    with pytest.raises(UserError, match=r"the machines see different .* must share the project's folder"):
+        Checkpoint("train-head", two)
 
 
 def test_checkpoints_lie_in_the_repository_also_of_experiments_in_a_copy(project, monkeypatch, tmp_path):

@@ -61,7 +61,7 @@ def predict_views(
 
     def seen(inputs: Inputs, view: int) -> np.ndarray:
         def counted(batch: np.ndarray, view: int) -> Tensor:
-            bar.update(len(batch))
+            bar.update(len(batch) * fabric.world_size)  # the other ranks are about as far
             return inputs(batch, view)
 
         return probabilities(predict(fabric, network, counted, rows, batch_size, view), multi)

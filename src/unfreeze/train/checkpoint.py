@@ -19,10 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from unfreeze import draws
 from unfreeze.console import UserError
 from unfreeze.files import replacing
 from unfreeze.params import declared_params, read_yaml
@@ -46,11 +49,21 @@ class Checkpoint:
         found: what an interrupted run of the same params, data and code has saved; None if there was none.
     """
 
-    def __init__(self, stage: str) -> None:
-        """`stage` is its name in dvc.yaml."""
+    def __init__(self, stage: str, fabric: Fabric | None = None) -> None:
+        """Args:
+        stage: its name in dvc.yaml.
+        fabric: whose ranks stop together, and of which the first one saves; None: this process alone.
+
+        Raises:
+            UserError: it is damaged, or the ranks do not see the same.
+        """
+        self._fabric = fabric if fabric and fabric.world_size > 1 else None
+        self._first = not self._fabric or self._fabric.is_global_zero
         self.folder = root() / f"{stage}-{key(stage)}"
         self._state = self.folder / "state.safetensors"
         self.found = self._read()
+        if self._fabric:
+            self._compare()
         self._stage, self._seconds = stage, 60 * checkpoint_minutes()
         self._saved = time.monotonic()
         self._signal = 0
@@ -62,7 +75,7 @@ class Checkpoint:
 
     def __enter__(self) -> "Checkpoint":
         self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
-        if stale := others(self._stage, self.folder):
+        if self._first and (stale := others(self._stage, self.folder)):
             print(f"{self._stage}: {stale}", file=sys.stderr)
         return self
 
@@ -76,31 +89,49 @@ class Checkpoint:
         self._signal = number
 
     def save_if_due(self, state: Callable[[], State], now: bool = False) -> None:
-        """Save what `state` returns if the time has come, or if `now`, or if a signal has come.
+        """Save what `state` returns if the time has come, or if `now`, or if a signal has come to any rank.
 
         Raises:
-            SystemExit: a signal has come; the status is 128 + its number.
+            SystemExit: a signal has come; the status is 128 + its number, of other ranks than the first 0.
         """
-        if now or self._signal or time.monotonic() - self._saved >= self._seconds:
+        stop = self._asked()
+        if self._first and (now or stop or time.monotonic() - self._saved >= self._seconds):
             tensors, info = state()
             with replacing(self._state) as temporary:
                 plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
                 save_file(plain, temporary, metadata={"unfreeze": json.dumps(info)})
             self._saved = time.monotonic()
-        self.stop_if_asked()
+        self._end(stop)
 
     def stop_if_asked(self) -> None:
-        """End if a signal has come, with what was saved before.
+        """End if a signal has come to any rank, with what was saved before.
 
         Raises:
-            SystemExit: a signal has come; the status is 128 + its number.
+            SystemExit: as of `save_if_due`.
         """
-        if self._signal:
-            kept = f"what was learnt is kept in {self.folder}, and dvc repro goes on from there"
-            if not self._state.is_file():
-                kept = "nothing was learnt yet"
-            print(f"{self._stage}: stopped by {signal.Signals(self._signal).name}; {kept}", file=sys.stderr)
-            raise SystemExit(128 + self._signal)
+        self._end(self._asked())
+
+    def _asked(self) -> int:
+        """The number of the signal that has come to any rank, or 0: whichever stopped alone would leave the others
+        waiting for it in the next step."""
+        if not self._fabric:
+            return self._signal
+        signals = torch.tensor(self._signal, device=self._fabric.device)
+        dist.all_reduce(signals, dist.ReduceOp.MAX)
+        return signals.item()
+
+    def _end(self, number: int) -> None:
+        if not number:
+            return
+        if self._fabric:  # who ended before it is saved would take the first rank along
+            self._fabric.barrier()
+        if not self._first:
+            raise SystemExit(0)
+        kept = f"what was learnt is kept in {self.folder}, and dvc repro goes on from there"
+        if not self._state.is_file():
+            kept = "nothing was learnt yet"
+        print(f"{self._stage}: stopped by {signal.Signals(number).name}; {kept}", file=sys.stderr)
+        raise SystemExit(128 + number)
 
     def restore(self, model: nn.Module) -> None:
         """Give `model` the weights that were found, if any were."""
@@ -112,6 +143,18 @@ class Checkpoint:
         """Delete the checkpoint; the stage has what it wanted."""
         self._state.unlink(missing_ok=True)  # first: it is of no use without what lies beside it
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _compare(self) -> None:
+        """Ranks that went on from different places would wait for each other for ever."""
+        seen = torch.tensor(draws.seed_of(self.folder.name, json.dumps(self.info)), device=self._fabric.device)
+        lowest, highest = seen.clone(), seen.clone()
+        dist.all_reduce(lowest, dist.ReduceOp.MIN)
+        dist.all_reduce(highest, dist.ReduceOp.MAX)
+        if lowest != highest:
+            raise UserError(
+                f"the machines see different params, data, code or checkpoints ({self.folder}): they must share "
+                "the project's folder"
+            )
 
     def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         if not self._state.is_file():

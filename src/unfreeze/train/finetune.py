@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from unfreeze.data.table import SplitTable
 from unfreeze.model.inference import for_inference
 from unfreeze.model.network import Network
+from unfreeze.model.ranks import Ranks
 from unfreeze.runtime import computes_half
 from unfreeze.thresholds import Rule
 from unfreeze.train.augment import AugmentParams, Images
@@ -64,6 +65,7 @@ class Finetuning:
     of its phase. What the caller does then is done again if the run is interrupted before the next epoch.
 
     Attributes:
+        snapshots: the epochs after which the network is to be kept.
         lr: the highest rate of the unfrozen cycles, `auto` until the range test has found it.
         curve: the range test of the whole network, empty before it and without it.
         suggestions: see `lr_finder.suggest`.
@@ -91,6 +93,7 @@ class Finetuning:
         self.fabric, self.network, self.images, self.table = fabric, network, images, table
         self.augment, self.params, self.head_lr, self.seed = augment, params, head_lr, seed
         self.phases = plan(params, images.size)
+        self.snapshots = snapshot_epochs(self.phases, params.snapshots)
         self.targets = torch.from_numpy(table.targets).to(fabric.device)
         self.lr: float | str = params.lr
         self.curve: list[Point] = []
@@ -165,4 +168,5 @@ class Finetuning:
             (self.seed, purpose),
             self.params.mixup,
             loss_weight(self.targets, self.table.rows["train"], self.params),
+            Ranks(self.fabric, network) if self.fabric.world_size > 1 else None,
         )

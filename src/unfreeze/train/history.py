@@ -15,17 +15,22 @@ from unfreeze.train.loop import Epoch, Step
 class History:
     """A context that keeps `steps.csv`, `epochs.csv` and DVCLive's `live/` in `folder` up to date by epoch."""
 
-    def __init__(self, folder: Path, metric: str, found: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, metric: str, found: dict[str, Any] | None = None, writes: bool = True
+    ) -> None:
         """Args:
         metric: what the score of an epoch is, accuracy or f2.
         found: what `state` gave before an interruption; the history goes on from there.
+        writes: False keeps it in memory alone, as all ranks do but the first.
         """
         self.folder, self.metric = folder, metric
         self.steps: list[Step] = []
         self.epochs: list[Epoch] = []
         self.best: Epoch | None = None
+        self.live: Live | None = None
         try:
-            self.live = Live(str(folder / "live"), dvcyaml=None, save_dvc_exp=False, report=None)
+            if writes:
+                self.live = Live(str(folder / "live"), dvcyaml=None, save_dvc_exp=False, report=None)
         except SCMError as error:
             raise UserError(f"DVCLive needs a git repository with a commit ({error}): git commit first") from None
         if found:
@@ -48,7 +53,8 @@ class History:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.live.end()
+        if self.live:
+            self.live.end()
 
     def record(
         self,
@@ -71,6 +77,8 @@ class History:
         return epoch
 
     def _log(self, epoch: Epoch) -> None:
+        if not self.live:
+            return
         self.live.log_metric("train/loss", epoch.train_loss)
         self.live.log_metric("valid/loss", epoch.valid_loss)
         self.live.log_metric(f"valid/{self.metric}", epoch.valid_score)
@@ -91,5 +99,7 @@ class History:
         return f"{len(self.epochs)} epochs, validation {self.metric} {last:.4f}, at best {best:.4f}"
 
     def _write(self) -> None:
+        if not self.live:
+            return
         for name, kind, rows in (("steps.csv", Step, self.steps), ("epochs.csv", Epoch, self.epochs)):
             write_csv(self.folder / name, [f.name for f in fields(kind)], map(astuple, rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from unfreeze import draws
 from unfreeze.console import UserError, progress
 from unfreeze.train.schedule import Pace, StepParams
+
+if TYPE_CHECKING:
+    from unfreeze.model.ranks import Ranks
 
 MAX_WEIGHT = 100.0
 """Bound of the weights of labels in the loss."""
@@ -166,17 +170,34 @@ def call(model: nn.Module, batch: Batch) -> Tensor:
     return model(*batch) if isinstance(batch, tuple) else model(batch)
 
 
-def mix(inputs: Batch, targets: Tensor, alpha: float, *key: int | str) -> tuple[Batch, Tensor]:
+def mix(
+    inputs: Batch,
+    targets: Tensor,
+    alpha: float,
+    *key: int | str,
+    partners: Callable[[np.ndarray], Batch] | None = None,
+) -> tuple[Batch, Tensor]:
     """Mixup (Zhang et al. 2018): each input `[B, ...]` and target `[B, C]` mixed with another one of the batch, by
-    one share for the whole batch, drawn from Beta(alpha, alpha)."""
+    one share for the whole batch, drawn from Beta(alpha, alpha).
+
+    If `inputs` are a part of the batch, `partners` gives what they are mixed with, of the places `[B]` in it that
+    the whole batch is mixed with.
+    """
     generator = draws.generator(*key)
     share = generator.beta(alpha, alpha)
-    other = torch.from_numpy(generator.permutation(len(targets)))
+    places = generator.permutation(len(targets))
+    other = torch.from_numpy(places)
 
-    def mixed(values: Tensor) -> Tensor:
-        return share * values + (1 - share) * values[other]
+    def mixed(values: Tensor, others: Tensor) -> Tensor:
+        return share * values + (1 - share) * others
 
-    return tuple(map(mixed, inputs)) if isinstance(inputs, tuple) else mixed(inputs), mixed(targets)
+    def both(each: Batch) -> tuple[Tensor, ...]:
+        return each if isinstance(each, tuple) else (each,)
+
+    own = both(inputs)
+    beside = both(partners(places)) if partners else [values[other] for values in own]
+    made = tuple(map(mixed, own, beside))
+    return made if isinstance(inputs, tuple) else made[0], mixed(targets, targets[other])
 
 
 def seed_step(*key: int | str) -> None:
@@ -205,6 +226,8 @@ class Learner:
     """Alpha, 0 for none."""
     weight: Tensor | None = None
     """See `loss_weight`."""
+    ranks: Ranks | None = None
+    """Those that train the model together; None: this process alone."""
 
     def batches(self, rows: np.ndarray, epoch: int) -> list[np.ndarray]:
         """`rows` in the order of this epoch, in batches; with `balance: sample` some of them, as drawn for it."""
@@ -213,21 +236,32 @@ class Learner:
             rows = balanced(rows, classes, *self.key, "balance", epoch)
         return batches(rows, self.params.batch_size, *self.key, "order", epoch)
 
+    def _look(self, rows: np.ndarray, view: int) -> Batch:
+        if len(rows):
+            return self.inputs(rows, view)
+        some = self.inputs(np.arange(1), view)  # a rank without rows needs the shape of a row
+        return tuple(part[:0] for part in some) if isinstance(some, tuple) else some[:0]
+
     def step(self, number: int, batch: np.ndarray, epoch: int, lr: float, momentum: float) -> float:
         """Train on the rows `batch`, and return the loss before the step."""
         set_pace(self.optimizer, lr, momentum)
         seed_step(*self.key, "step", number)
-        self.model.train()
+        model = self.ranks.model if self.ranks else self.model
+        model.train()
         # A row that is drawn again in an epoch gets another view there.
         view = number if self.params.balance == "sample" else epoch
-        x, y = self.inputs(batch, view), self.targets[torch.from_numpy(batch)]
+        own = self.ranks.share(len(batch)) if self.ranks else slice(None)
+        x, y = self._look(batch[own], view), self.targets[torch.from_numpy(batch)]
         multi = y.is_floating_point()
         if not multi and (self.mixup or self.weight is not None):
             # Weighted like this the loss is a mean over images, whatever the classes of the other ones.
             y = one_hot(y, int(self.targets.max()) + 1).float()
         if self.mixup:
-            x, y = mix(x, y, self.mixup, *self.key, "mixup", number)
-        return train_step(self.fabric, self.model, self.optimizer, self.params, x, y, multi, self.weight)
+            partners = (lambda places: self._look(batch[places][own], view)) if self.ranks else None
+            x, y = mix(x, y, self.mixup, *self.key, "mixup", number, partners=partners)
+        loss = train_step(self.fabric, model, self.optimizer, self.params, x, y, multi, self.weight)
+        # Unlike GPUs may round it differently, and what follows from it must be the same on every rank.
+        return self.ranks.mean(loss) if self.ranks else loss
 
 
 def fit(
@@ -276,13 +310,27 @@ def fit(
 def predict(
     fabric: Fabric, model: nn.Module, inputs: Inputs, rows: np.ndarray, batch_size: int, epoch: int = 0
 ) -> Tensor:
-    """Logits of `rows` in their order, float32 `[len(rows), classes]` on the CPU, in evaluation mode."""
+    """Logits of `rows` in their order, float32 `[len(rows), classes]` on the CPU, in evaluation mode.
+
+    Several ranks share out the batches, which are those of one rank and so give the same bits, and all get the
+    logits of all rows.
+    """
     model.eval()
+    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    own = batches
+    if fabric.world_size > 1:
+        from unfreeze.model.ranks import gather, shares
+
+        parts = [batches[share] for share in shares(len(batches), fabric.world_size)]
+        own = parts[fabric.global_rank] or batches[:1]  # who has none looks at the first to know the shape
     logits = []
-    for start in range(0, len(rows), batch_size):
+    for batch in own:
         with fabric.autocast():
-            logits.append(call(model, inputs(rows[start : start + batch_size], epoch)).float().cpu())
-    return torch.cat(logits)
+            logits.append(call(model, inputs(batch, epoch)).float().cpu())
+    if fabric.world_size == 1:
+        return torch.cat(logits)
+    counts = [sum(map(len, part)) for part in parts]
+    return gather(torch.cat(logits)[: counts[fabric.global_rank]].to(fabric.device), counts).cpu()
 
 
 def probabilities(logits: Tensor, multi: bool) -> np.ndarray:

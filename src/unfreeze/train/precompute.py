@@ -1,6 +1,7 @@
 """The frozen backbone's features of every image, computed once, so that the head trains in seconds."""
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ def write_features(
 ) -> tuple[int, int]:
     """Write what `network` makes of the views of all images: plain.npy and view_00.npy ..., float32 `[N, F]`.
 
-    Returns `(N, F)`; N is 0 with `precompute.skip`.
+    Several ranks share out the images, and the first one writes. Returns `(N, F)`; N is 0 with `precompute.skip`.
     """
     rows = np.arange(0 if params.skip else len(images.pixels))
     width = predict(fabric, network, images.plain, np.arange(1), 1).shape[1]
@@ -28,13 +29,17 @@ def write_features(
     def augmented(batch, view):
         return images.augmented(batch, view, params, seed, "precompute")
 
-    shutil.rmtree(folder, ignore_errors=True)  # an earlier run may have had more views
+    first, block_rows = fabric.is_global_zero, BLOCK * fabric.world_size
+    if first:
+        shutil.rmtree(folder, ignore_errors=True)  # an earlier run may have had more views
     with progress(len(rows) * (1 + params.views), "precompute-features") as bar:
         for view in range(-1, params.views):
             name, inputs = (f"view_{view:02}", augmented) if view >= 0 else ("plain", images.plain)
-            with ArrayWriter(folder / f"{name}.npy", (width,), np.float32) as writer:
-                for start in range(0, len(rows), BLOCK):
-                    block = rows[start : start + BLOCK]
-                    writer.append(predict(fabric, network, inputs, block, BATCH, view).numpy())
-                    bar.update(len(block))
+            writer = ArrayWriter(folder / f"{name}.npy", (width,), np.float32)
+            with writer if first else nullcontext():
+                for start in range(0, len(rows), block_rows):
+                    features = predict(fabric, network, inputs, rows[start : start + block_rows], BATCH, view)
+                    if first:
+                        writer.append(features.numpy())
+                    bar.update(len(features))
     return len(rows), width
