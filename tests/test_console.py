@@ -22,7 +22,7 @@ def test_a_user_s_error_is_one_clear_message_and_a_failure():
 
 @pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
 def test_of_several_ranks_the_first_one_talks(monkeypatch, capsys, name):
-    monkeypatch.setattr(console, "_end_with_starter", lambda: None)  # this process is to outlive its parent
+    monkeypatch.setattr(console, "_end_with_starter", lambda stage: None)  # this process is to outlive its parent
     monkeypatch.setenv(name, "0")
     console.run("split", lambda: "3 classes")
     assert capsys.readouterr().out.startswith("split: 3 classes")
@@ -40,7 +40,7 @@ def test_an_error_of_ours_keeps_its_traceback():
 def test_a_stage_whose_dvc_was_killed_while_it_started_does_nothing(monkeypatch):
     monkeypatch.setattr(psutil.Process, "parents", lambda process: [])
     monkeypatch.setenv("DVC_STAGE", "split")
-    with pytest.raises(SystemExit, match="split: dvc, which started this stage, was killed"):
+    with pytest.raises(SystemExit, match="split: what started this stage was killed"):
         console.run("split", lambda: pytest.fail("it ran"))
     monkeypatch.delenv("DVC_STAGE")
     console.run("split", lambda: "started by hand")
