@@ -1,3 +1,4 @@
+import logging
 import os
 import subprocess
 import sys
@@ -21,6 +22,16 @@ def test_automatic_precision_is_bf16_only_where_the_hardware_computes_in_it(monk
     with fabric.autocast():
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == (torch.bfloat16 if native else torch.float32)
+
+
+def test_what_was_settled_is_told(caplog):
+    with caplog.at_level(logging.INFO, "unfreeze"):
+        start(RuntimeParams(device="cpu", precision="bf16", strict=False, threads="auto"))
+    assert (
+        f"{runtime.cpu_model()} (" in caplog.text
+        and f"{torch.get_num_threads()} thread" in caplog.text
+        and ", bf16" in caplog.text
+    )
 
 
 def test_exact_stages_compute_in_32_bits_whatever_the_params_say():

@@ -1,5 +1,6 @@
 """What a stage shows while it runs: progress, one summary line, and errors without a traceback."""
 
+import logging
 import os
 import signal
 import sys
@@ -50,6 +51,9 @@ def run(stage: str, main: Callable[[], str]) -> None:
     """Run a stage's `main`, print the summary line it returns, and end with a clear message on a user's error."""
     started = time.perf_counter()
     _end_with_starter(stage)
+    if first_rank():
+        logging.basicConfig(format=f"{stage}: %(message)s")
+        logging.getLogger("unfreeze").setLevel(logging.INFO)
     try:
         summary = main()
     except UserError as error:

@@ -113,6 +113,13 @@ def start(params: RuntimeParams, exact: bool = False, devices: Devices = 1) -> F
     fabric.launch()
     if params.threads != "auto":  # only now, for the launch sets them as well
         torch.set_num_threads(params.threads)
+    found = environment(params, fabric)
+    where = (
+        found["gpu"]
+        or f"{found['cpu']} ({found['instructions']}), {found['threads']} thread{'s' * (found['threads'] > 1)}"
+    )
+    how = {"32-true": "32 bits", "bf16-mixed": "bf16"}[found["precision"]]
+    logging.getLogger(__name__).info(f"{where}, {how}{', strict' if params.strict else ''}")
     return fabric
 
 
