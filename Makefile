@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/installed
 NEEDED_GB := 8
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare export test lint ablation bench bench-gpu sweep plots verify kill-test sample lock clean clean-checkpoints
+.PHONY: help setup run compare export test lint ablation bench bench-gpu scale sweep plots verify kill-test sample lock clean clean-checkpoints
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench: setup $(VENV)/bench ## Side by side with fastai and with the machine's li
 bench-gpu: setup $(VENV)/bench ## The same on a GPU, with a ResNet-18 and a ResNet-50
 	@python -m benchmarks.speed --device cuda --batch 256 --arch resnet18 $(ARGS)
 	@python -m benchmarks.speed --device cuda --batch 256 --arch resnet50 $(ARGS)
+
+scale: setup ## Seconds and memory of each stage, from 10,000 to 1,000,000 made images (about an hour)
+	@python -m benchmarks.scale $(ARGS)
 
 sample: setup ## Write the sample archive data/raw/digits.7z again
 	@rm -f data/raw/digits.7z; python -m unfreeze.data.sample

@@ -20,7 +20,8 @@ STAGES = {
 def copy_project(folder: Path, changes: dict[str, Any]) -> None:
     """What stages need to run in `folder`, with the sample's params but for `changes` (path -> value)."""
     for name in ("src", "stages", "recipes", "weights"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        kept = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=kept, dirs_exist_ok=True)
     shutil.copy(ROOT / "dvc.yaml", folder)
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     for path, value in changes.items():

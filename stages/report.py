@@ -3,7 +3,7 @@
 from unfreeze import paths
 from unfreeze.console import UserError, run
 from unfreeze.data.store import open_array
-from unfreeze.files import read_csv, read_json, write_csv, write_text
+from unfreeze.files import read_csv, read_json, read_table, write_csv, write_text
 from unfreeze.params import Seed, load, read_yaml
 from unfreeze.report import problems
 from unfreeze.report.galleries import read_held_out, read_predictions
@@ -31,7 +31,7 @@ def _results(seed: int) -> Results:
     try:
         predictions = read_predictions(paths.EVALUATE / "predictions.csv")
         held_out = read_held_out(paths.TRAIN_HEAD / "out_of_fold.csv", predictions.classes)
-        features, split = open_array(paths.FEATURES / "plain.npy"), read_csv(paths.SPLIT_CSV)
+        features, split = open_array(paths.FEATURES / "plain.npy"), read_table(paths.SPLIT_CSV)
         return Results(
             predictions=predictions,
             metrics=read_json(paths.EVALUATE / "metrics.json"),
@@ -47,10 +47,10 @@ def _results(seed: int) -> Results:
             finetune_epochs=read_csv(paths.FINETUNE / "epochs.csv"),
             finetune_curve=read_csv(paths.FINETUNE / "lr_curve.csv"),
             finetune_metrics=read_json(paths.FINETUNE / "metrics.json"),
-            images=read_csv(paths.IMAGES_CSV),
+            images=read_table(paths.IMAGES_CSV, ["width", "height", "format"]),
             rejected=read_csv(paths.REJECTED_CSV),
             split=split,
-            duplicates=read_csv(paths.DUPLICATES_CSV),
+            duplicates=read_table(paths.DUPLICATES_CSV),
             features=features,
             heat=open_array(paths.EVALUATE / "gradcam.npy"),
             heat_rows=read_csv(paths.EVALUATE / "gradcam.csv"),

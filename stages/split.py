@@ -16,16 +16,17 @@ from unfreeze.params import load
 
 def main() -> str:
     params = load("split", split=SplitParams).split
-    images = files.read_csv(paths.IMAGES_CSV)
-    found = [row["path"] for row in images]
+    images = files.read_table(paths.IMAGES_CSV)
+    found = images.columns["path"]
     rejected = [row["path"] for row in files.read_csv(paths.REJECTED_CSV)]
-    index = files.read_csv(paths.EXTRACTED_CSV)
+    index = files.read_table(paths.EXTRACTED_CSV)
 
     unmatched: list[tuple[str, str]] = []
     if params.labels == "folders":
         # Folders whose every image was rejected, and empty ones, are classes that somebody meant to have.
         folders = [path.rpartition("/")[0] + "/" for path in rejected]
-        labels, empty = from_folders(found, folders + [r["path"] for r in index if r["path"].endswith("/")])
+        folders += (path for path in index.columns["path"] if path.endswith("/"))
+        labels, empty = from_folders(found, folders)
         if empty:
             raise UserError(
                 f"no usable image in class {', '.join(sorted(empty)[:10])}: the folder is empty, or all its "
@@ -34,7 +35,7 @@ def main() -> str:
     else:
         table = read_table(params.labels, index, paths.EXTRACTED_TAR, images)
         labels, unmatched = from_table(table, found, rejected, params)
-    splits = make_splits(labels, [row["pixels_sha256"] for row in images], params)
+    splits = make_splits(labels, images.columns["pixels_sha256"], params)
     for warning in check_classes(labels, splits.split, params.kind):
         print(f"split: {warning}", file=sys.stderr)
 

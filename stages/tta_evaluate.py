@@ -8,7 +8,7 @@ from unfreeze.data.store import open_array
 from unfreeze.data.table import read_split
 from unfreeze.evaluate.submission import SubmissionParams, plan_submission, write_submission
 from unfreeze.evaluate.tta import TtaParams, predict_views
-from unfreeze.files import read_csv
+from unfreeze.files import read_table
 from unfreeze.params import Seed, load
 from unfreeze.runtime import RuntimeParams, computes_half, start
 from unfreeze.train.augment import AugmentParams, Images, kept_on
@@ -53,7 +53,7 @@ def main() -> str:
         return ""
     metrics = write_results(paths.EVALUATE, table, rows, methods, params.tta.thresholds)
     write_looked_at(paths.EVALUATE, table, network, images, rows, tta)
-    predicted = [row["predicted"] for row in read_csv(paths.EVALUATE / "predictions.csv")]
+    predicted = read_table(paths.EVALUATE / "predictions.csv", ["predicted"]).columns["predicted"]
     submitted = write_submission(paths.EVALUATE / "submission.csv", plan, rows, tta, predicted)
     part = "test" if "test" in metrics else "valid"
     numbers = ", ".join(f"{name} {m[table.headline]:.4f}" for name, m in metrics[part].items())

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from unfreeze.files import read_csv, replacing, write_csv, write_json
+from unfreeze import files
+from unfreeze.files import read_csv, read_table, replacing, write_csv, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -28,3 +29,16 @@ def test_json_refuses_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "x.json", {"b": float("nan")})
     assert json.loads((tmp_path / "x.json").read_text()) == {"b": 1, "a": None}
+
+
+def test_a_table_by_columns_has_the_rows_that_read_csv_gives(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BLOCK", 7)  # several blocks, and a column of more and one of fewer texts than FEW
+    monkeypatch.setattr(files, "FEW", 5)
+    path = tmp_path / "x.csv"
+    write_csv(path, ["row", "a,b", "same"], [(i, f"ü\n{i}", i % 2) for i in range(20)])
+    table, rows = read_table(path), read_csv(path)
+    assert list(table) == rows and table[:3] == rows[:3] and table[-1] == rows[-1] and len(table) == 20
+    assert len({id(text) for text in table.columns["same"]}) == 2
+    assert list(read_table(path, ["same", "row"]))[1] == {"same": "1", "row": "1"}
+    write_csv(path, ["row"], [])
+    assert list(read_table(path)) == [] and not read_table(path)

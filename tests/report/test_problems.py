@@ -54,6 +54,22 @@ def test_near_duplicates_across_the_split_are_found_with_their_true_similarity()
     assert problems.near_duplicates(directions, np.arange(0), np.arange(150)) == []
 
 
+def test_of_too_many_pairs_the_near_duplicates_are_found_by_pivots(monkeypatch):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(4000, 100)) + 2 * np.repeat(rng.normal(size=(40, 100)), 100, axis=0)
+    features = np.concatenate(
+        [features, features[rng.permutation(4000)[:300]] + 0.3 * rng.normal(size=(300, 100))]
+    )
+    directions = problems.Directions(features.astype(np.float32), np.arange(4000), seed=1)
+    train, others = np.arange(4000), np.arange(4000, 4300)
+    every = problems.near_duplicates(directions, others, train)
+    monkeypatch.setattr(problems, "MOST_PAIRS", 0)
+    monkeypatch.setattr(problems, "COLUMNS_AT_ONCE", 16)
+    found = problems.near_duplicates(directions, others, train)
+    assert len(every) > 250
+    assert set(found) <= set(every) and len(found) >= 0.98 * len(every)
+
+
 def test_an_image_unlike_all_others_is_the_first_outlier():
     directions = problems.Directions(planted(), np.arange(150), seed=1)
     (first, similarity), *_ = found = problems.outliers(directions, np.arange(150), 5)

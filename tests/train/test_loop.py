@@ -398,6 +398,22 @@ def test_mixup_mixes_the_numbers_by_the_same_share():
     assert torch.equal(beside, mix(numbers, targets, 0.4, 1, "mixup", 0)[0])
 
 
+@pytest.mark.parametrize("extra", [0, 2])
+def test_stored_features_are_those_in_memory_to_the_bit(tmp_path, extra):
+    rng = np.random.default_rng(0)
+    views = [rng.normal(size=(50, 7)).astype(np.float32) for _ in range(3)]
+    numbers = rng.normal(size=(50, extra)).astype(np.float32)
+    for name, array in zip(("plain", "view_00", "view_01", "numbers"), (*views, numbers), strict=True):
+        np.save(tmp_path / f"{name}.npy", array)
+    (tmp_path / "numbers.npy").rename(tmp_path / "beside")
+    stored = read_features(tmp_path, tmp_path / "beside", torch.device("cpu"))
+    resident = Features(torch.from_numpy(np.stack([np.concatenate([view, numbers], 1) for view in views])))
+    assert (stored.count, stored.width) == (resident.count, resident.width) == (50, 7 + extra)
+    rows = rng.permutation(50)[:20]
+    assert torch.equal(stored.plain(rows), resident.plain(rows))
+    assert torch.equal(stored.drawn(rows, 1, 5, "key"), resident.drawn(rows, 1, 5, "key"))
+
+
 def test_numbers_join_the_features_alike_in_the_head_and_in_the_network(tmp_path):
     """The head on cached features beside numbers says what the whole network says."""
     pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from unfreeze.console import UserError, progress
 from unfreeze.data.store import ArrayWriter
-from unfreeze.files import read_csv, write_csv
+from unfreeze.files import read_table, write_csv
 from unfreeze.params import Number, Section
 
 if TYPE_CHECKING:
@@ -236,30 +236,34 @@ def decode_tar(
         UserError: there is no image, more than `params.max_rejected` are rejected, the tar does not belong to
             the index, or a process was killed. `pixels` and `images` are not written then.
     """
-    files = [row for row in read_csv(index) if not row["path"].endswith("/")]
+    rows = read_table(index, ["path", "offset", "size"])
+    files = sum(not path.endswith("/") for path in rows.columns["path"])
     members = [
-        Member(row["path"], int(row["offset"]), int(row["size"])) for row in files if is_candidate(row["path"])
+        Member(row["path"], int(row["offset"]), int(row["size"]))
+        for row in rows
+        if not row["path"].endswith("/") and is_candidate(row["path"])
     ]
+    del rows
     if not members:
-        raise UserError(
-            f"{index} lists {len(files):,} files and none of them can be an image; check extract.source"
-        )
+        raise UserError(f"{index} lists {files:,} files and none of them can be an image; check extract.source")
     workers = workers or _cores()
     chunks = _chunks(members, params.size, workers)
     decode = partial(_decode_chunk, tar, params.size, params.fit, params.channels)
-    image_rows: list[tuple[object, ...]] = []
     rejected_rows: list[tuple[str, str]] = []
-    with ArrayWriter(pixels, (params.size, params.size, _COUNT[params.channels]), np.uint8) as writer:
+
+    def image_rows() -> Iterator[tuple[object, ...]]:
         with progress(len(members), "decode") as bar:
             for block in _decode_in_order(decode, chunks, workers):
-                image_rows += [(writer.rows + i, *columns) for i, columns in enumerate(block.images)]
-                rejected_rows += block.rejected
+                yield from ((writer.rows + i, *columns) for i, columns in enumerate(block.images))
+                rejected_rows.extend(block.rejected)
                 writer.append(block.pixels)
                 bar.update(len(block.images) + len(block.rejected))
         write_csv(rejected, ("path", "reason"), rejected_rows)
         check_rejected(rejected_rows, len(members), params.max_rejected, rejected)
-    write_csv(images, ("row", "path", "width", "height", "mode", "pixels_sha256", "format"), image_rows)
-    return Summary(len(image_rows), len(rejected_rows), len(files) - len(members))
+
+    with ArrayWriter(pixels, (params.size, params.size, _COUNT[params.channels]), np.uint8) as writer:
+        write_csv(images, ("row", "path", "width", "height", "mode", "pixels_sha256", "format"), image_rows())
+    return Summary(writer.rows, len(rejected_rows), files - len(members))
 
 
 def check_rejected(rejected: list[tuple[str, str]], candidates: int, share: float, path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from unfreeze.console import UserError
-from unfreeze.files import read_csv, write_csv
+from unfreeze.files import read_table, write_csv
 
 NO_LABELS = "-"
 """The multi-label text of an image that is known to have none of the labels; "" is one that nobody labelled."""
@@ -46,35 +46,39 @@ def read_split(path: Path, images: int | None) -> SplitTable:
 
     Classes are in order of their names. The heading of the third column tells the kind: `label` or `labels`.
     """
-    table = read_csv(path)
-    row = np.array([int(line["row"]) for line in table], dtype=np.int64)
+    table = read_table(path).columns
+    row = _numbers(table["row"])
     if images is None:
         images = row.max() + 1
     if len(row) and row.max() >= images:
         raise UserError(f"{path} names row {row.max()} of {images} images: run dvc repro")
-    multi = bool(table) and "labels" in table[0]
-    texts = [line["labels" if multi else "label"] for line in table]
-    classes, known = (_multi_hot if multi else _indices)(texts)
+    multi = "labels" in table
+    classes, known = (_multi_hot if multi else _indices)(table["labels" if multi else "label"])
     targets = np.full((images, *known.shape[1:]), np.nan if multi else -1, dtype=known.dtype)
     folds = np.full(images, -1)
     targets[row] = known
-    folds[row] = [int(line["fold"] or -1) for line in table]
-    part = np.array([line["split"] for line in table])
+    folds[row] = _numbers(table["fold"])
+    part = np.array(table["split"], dtype=str)
     return SplitTable(
         classes,
         {name: row[part == name] for name in ("train", "valid", "test")},
         targets,
         folds,
-        {int(line["row"]): line["path"] for line in table},
+        dict(zip(row.tolist(), table["path"], strict=True)),
         multi,
     )
+
+
+def _numbers(texts: Sequence[str]) -> np.ndarray:
+    """Whole numbers, int64, -1 for ""."""
+    return np.fromiter((int(text or -1) for text in texts), np.int64, len(texts))
 
 
 def _indices(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
     """The classes, and the class of each text: int64, -1 for ""."""
     classes = sorted(set(texts) - {""})
     index = {name: i for i, name in enumerate(classes)} | {"": -1}
-    return classes, np.array([index[text] for text in texts], dtype=np.int64)
+    return classes, np.fromiter(map(index.__getitem__, texts), np.int64, len(texts))
 
 
 def _multi_hot(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:

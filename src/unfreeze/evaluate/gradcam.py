@@ -14,7 +14,7 @@ import numpy as np
 from unfreeze.data.store import write_array
 from unfreeze.data.table import SplitTable
 from unfreeze.evaluate import metrics
-from unfreeze.files import read_csv, write_csv
+from unfreeze.files import read_table, write_csv
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +97,8 @@ def write_looked_at(
     folder: Path, table: SplitTable, network: Network, images: Images, rows: np.ndarray, probabilities: np.ndarray
 ) -> None:
     """Write gradcam.npy and gradcam.csv of the images worth a look; predictions.csv is there already."""
-    uncertainty = np.array([float(line["uncertainty"]) for line in read_csv(folder / "predictions.csv")])
+    written = read_table(folder / "predictions.csv", ["uncertainty"]).columns["uncertainty"]
+    uncertainty = np.fromiter(map(float, written), np.float64, len(written))
     chosen, classes = worth_a_look(table, rows, probabilities, uncertainty)
     write_array(folder / "gradcam.npy", looked_at(network, images, chosen, classes))
     names = [[table.classes[k] for k in pair] for pair in classes.tolist()]

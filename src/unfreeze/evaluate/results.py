@@ -53,7 +53,10 @@ def _single(
         ]
         bins += [[part, *row.values()] for row in metrics.reliability(p, targets)]
         # DVC's confusion template counts rows itself: one a labelled image, of the split that matters most.
-        truth = [[table.classes[t], table.classes[c]] for t, c in zip(targets, p.argmax(1), strict=True)]
+        truth = (
+            [table.classes[t], table.classes[c]]
+            for t, c in zip(*map(np.ndarray.tolist, (targets, p.argmax(1))), strict=True)
+        )
 
     write_csv(folder / "per_class.csv", ["split", "class", "precision", "recall", "f1", "support"], classwise)
     write_csv(folder / "confusion.csv", ["split", "actual", "predicted", "count"], pairs)
@@ -92,12 +95,12 @@ def _multi(
         ]
         bins += [[part, *row.values()] for row in multilabel.reliability(p, targets)]
         # A row for each label that an image has or gets: "-" stands for not having, or not getting it.
-        truth = [
+        truth = (
             [table.classes[c] if had else NO_LABELS, table.classes[c] if given else NO_LABELS]
             for actual, predicted in zip(targets > 0, p >= np.asarray(final_thresholds), strict=True)
             for c, (had, given) in enumerate(zip(actual, predicted, strict=True))
             if had or given
-        ]
+        )
 
     header = ["split", "class", "precision", "recall", "f1", "ap", "threshold", "support"]
     write_csv(folder / "per_class.csv", header, labelwise)
@@ -123,14 +126,16 @@ def _write_predictions(
     uncertainty: np.ndarray,
     probabilities: np.ndarray,
 ) -> None:
-    part_of = {row: part for part in ("valid", "test") for row in table.rows[part].tolist()}
+    tested = np.isin(rows, table.rows["test"]).tolist()
     header = ["row", "path", "split", _column(table), "predicted", "uncertainty"]
     write_csv(
         folder / "predictions.csv",
         [*header, *(f"p_{name}" for name in table.classes)],
         (
-            [r, table.paths[r], part_of[r], _label(table, r), name, u, *p.tolist()]
-            for r, name, u, p in zip(rows.tolist(), predicted, uncertainty.tolist(), probabilities, strict=True)
+            [r, table.paths[r], "test" if test else "valid", _label(table, r), name, u, *p.tolist()]
+            for r, test, name, u, p in zip(
+                rows.tolist(), tested, predicted, uncertainty.tolist(), probabilities, strict=True
+            )
         ),
     )
 

@@ -11,8 +11,8 @@ from unfreeze.report.galleries import Predictions
 from unfreeze.report.intervals import wilson_interval
 from unfreeze.thresholds import f2_by_image
 
-Table = list[dict[str, str]]
-"""A CSV as `files.read_csv` gives it."""
+Table = Sequence[dict[str, str]]
+"""A CSV as `files.read_csv` gives it, or of a row for each image `files.read_table`."""
 
 GRID = np.linspace(0.01, 0.99, 99)
 """Thresholds of the curve of F2."""
@@ -90,10 +90,12 @@ def two_classes(shown: Predictions) -> dict[str, str]:
 
 def threshold(shown: Predictions, used: Sequence[float]) -> str:
     """F2 and the share of images whose labels are all right, over one threshold for all labels."""
-    predicted = [shown.probabilities >= level for level in GRID]
+    predicted = (shown.probabilities >= level for level in GRID)  # one at a time: each is [N, C]
+    found = [
+        (f2_by_image(each, shown.actual).mean(), (each == (shown.actual > 0)).all(1).mean()) for each in predicted
+    ]
     lines = {
-        "F2": (GRID, [f2_by_image(each, shown.actual).mean() for each in predicted]),
-        "all right": (GRID, [(each == (shown.actual > 0)).all(1).mean() for each in predicted]),
+        name: (GRID, values) for name, values in zip(("F2", "all right"), zip(*found, strict=True), strict=True)
     }
     marks = sorted(set(used)) if len(set(used)) == 1 else []
     return figures.curve("threshold", ("threshold", "of the images"), lines, marks=marks)

@@ -10,7 +10,10 @@ is an image of unknown labels.
 """
 
 import csv
+import sys
+from array import array
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -82,12 +85,12 @@ class HeldOut:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read predictions.csv line by line: 4 bytes a probability are held, not its text.
+    """Read predictions.csv line by line: numbers are held as such, 4 bytes a probability, not their text.
 
     Raises:
         UserError: if the table has no class column, or a line does not fit its header.
     """
-    rows, paths, splits, actual, predicted, uncertainty, probabilities = [], [], [], [], [], [], []
+    rows, uncertainty, probabilities, paths, splits = array("q"), array("f"), array("f"), [], []
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)
         header = next(reader, [])
@@ -95,56 +98,59 @@ def read_predictions(path: Path) -> Predictions:
         if header[:6] not in (_COLUMNS, _MULTI) or not classes:
             raise UserError(f"{path}: the header must be {', '.join(_COLUMNS)}, p_<class>...; run tta_evaluate")
         multi = header[:6] == _MULTI
+        actual, predicted = (array("b" if multi else "q") for _ in range(2))
         index = {name: i for i, name in enumerate(classes)}
         for line in reader:
             try:
                 rows.append(int(line[0]))
-                actual.append(_known(line[3], index, multi))
-                predicted.append(_known(line[4], index, multi))
+                actual.extend(_known(line[3], index, multi))
+                predicted.extend(_known(line[4], index, multi))
                 if not line[4]:
                     raise ValueError("nothing is predicted")
                 uncertainty.append(float(line[5]))
-                probabilities.append(np.array(line[6:], dtype=np.float32))
-                if len(line) != len(header) or not np.isfinite(probabilities[-1]).all():
+                found = [float(cell) for cell in line[6:]]
+                if len(line) != len(header) or not all(map(isfinite, found)):
                     raise ValueError("a probability is missing or not finite")
+                probabilities.extend(found)
             except (ValueError, KeyError, IndexError) as error:
                 raise UserError(f"{path}, line {reader.line_num}: {error!r}; run tta_evaluate") from None
             paths.append(line[1])
-            splits.append(line[2])
-    kind, shape = (np.int8, (len(rows), len(classes))) if multi else (np.int64, len(rows))
+            splits.append(sys.intern(line[2]))
+    each = (len(rows), len(classes))
+    shape = each if multi else len(rows)
     return Predictions(
-        classes, np.array(rows, dtype=np.int64), paths, np.array(splits, dtype=str),
-        np.array(actual, dtype=kind).reshape(shape), np.array(predicted, dtype=kind).reshape(shape),
-        np.array(uncertainty, dtype=np.float32),
-        np.array(probabilities, dtype=np.float32).reshape(len(rows), len(classes)),
+        classes, np.asarray(rows), paths, np.array(splits, dtype=str), np.asarray(actual).reshape(shape),
+        np.asarray(predicted).reshape(shape), np.asarray(uncertainty), np.asarray(probabilities).reshape(each),
     )  # fmt: skip
 
 
 def read_held_out(path: Path, classes: list[str]) -> HeldOut:
     """Read out_of_fold.csv, which has lines only if there are folds."""
     index = {name: i for i, name in enumerate(classes)}
-    rows, actual, probabilities = [], [], []
+    rows, probabilities = array("q"), array("f")
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)
         multi = "labels" in next(reader)
+        actual = array("b" if multi else "q")
         for line in reader:
             rows.append(int(line[0]))
-            actual.append(_known(line[3], index, multi))
-            probabilities.append(np.array(line[4:], dtype=np.float32))
-    shape = (len(rows), len(classes))
+            actual.extend(_known(line[3], index, multi))
+            probabilities.extend(map(float, line[4:]))
+    each = (len(rows), len(classes))
     return HeldOut(
-        np.array(rows, dtype=np.int64),
-        np.array(actual, dtype=np.int8 if multi else np.int64).reshape(shape if multi else len(rows)),
-        np.array(probabilities, dtype=np.float32).reshape(shape),
+        np.asarray(rows),
+        np.asarray(actual).reshape(each if multi else len(rows)),
+        np.asarray(probabilities).reshape(each),
     )
 
 
-def _known(text: str, index: dict[str, int], multi: bool) -> int | np.ndarray:
-    """The class or the labels that `text` names, by `index`; -1, or all along, where it is empty."""
+def _known(text: str, index: dict[str, int], multi: bool) -> list[int]:
+    """The class that `text` names, by `index`, or 0 or 1 for each label; -1, or all along, where it is empty."""
     if not multi:
-        return index[text] if text else -1
-    found = np.full(len(index), 0 if text else -1, dtype=np.int8)
-    found[[index[name] for name in text.split(" ") if text not in ("", NO_LABELS)]] = 1
+        return [index[text] if text else -1]
+    found = [0 if text else -1] * len(index)
+    for name in text.split(" ") if text not in ("", NO_LABELS) else ():
+        found[index[name]] = 1
     return found
 
 

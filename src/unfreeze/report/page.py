@@ -521,13 +521,15 @@ def _map(results: Results, shown: Predictions, seed: int, count: int) -> dict[st
         return None
     front = galleries.explored(shown)[:count]
     behind = train[:: max(1, len(train) // _MAP_BACKGROUND)][:_MAP_BACKGROUND]
+    rows = np.concatenate([shown.row[front], behind]).tolist()
     directions = problems.Directions(results.features, train, seed)
-    places = problems.landscape(directions, np.concatenate([shown.row[front], behind]), seed)
+    places = problems.landscape(directions, np.array(rows), seed)
     low, high = places.min(0), places.max(0)
     x, y = np.round(20 + (places - low) / np.maximum(high - low, 1e-9) * (960, 600), 1).T.tolist()
-    label = {int(line["row"]): _labels(line)[0] for line in results.split}
+    wanted = set(rows)
+    label = {row: _labels(line)[0] for line in results.split if (row := int(line["row"])) in wanted}
     index = {name: i for i, name in enumerate(shown.classes)}
-    colours = [index.get(label[int(row)], -1) for row in np.concatenate([shown.row[front], behind])]
+    colours = [index.get(label[row], -1) for row in rows]
     wrong = (shown.actual != shown.predicted)[front]
     wrong = wrong.any(1) if shown.multi else wrong
     points = list(zip(x, y, colours, strict=True))

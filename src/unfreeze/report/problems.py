@@ -2,7 +2,7 @@
 
 Features are compared as directions from their mean. They are first projected on `WIDTH` random directions, which
 keeps small distances small (Johnson and Lindenstrauss 1984), so that 100,000 images take seconds; what is listed
-is computed again from all features.
+is computed again from all features. Of more images only those are compared that are alike to the same pivots.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,8 +14,12 @@ from unfreeze.report.charts import Table
 from unfreeze.report.galleries import HeldOut, Predictions
 
 WIDTH = 64
-BLOCK = 256
-"""Rows that are compared at a time."""
+BLOCK, COLUMNS_AT_ONCE = 256, 16_384
+"""Rows that are compared at a time, with so many others."""
+MOST_PAIRS = 2**32
+"""Up to so many pairs all are compared: a minute or two."""
+PROBES = 8
+"""Pivots near a held-out image with whose training images it is compared."""
 REFERENCES = 4096
 """Images that an outlier is far from all of."""
 ALIKE = 0.95
@@ -88,10 +92,13 @@ class Directions:
         blocks = [(self.features[block] - self.mean) @ self._projection for block in _blocks(rows)]
         return _units(np.concatenate(blocks)) if blocks else np.zeros((0, WIDTH))
 
-    def similarity(self, one: int, other: int) -> float:
-        """The cosine between two images, of all features."""
-        a, b = (_units((self.features[row] - self.mean)[None])[0] for row in (one, other))
-        return round(float(a @ b), 6)
+    def similarity(self, some: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """The cosines between the images `some[i]` and `others[i]`, of all features."""
+        cosines = []
+        for a, b in zip(_blocks(some), _blocks(others), strict=True):
+            one, other = (_units(self.features[rows] - self.mean) for rows in (a, b))
+            cosines.append(np.round((one * other).sum(1), 6))
+        return np.concatenate(cosines) if cosines else np.zeros(0)
 
 
 def near_duplicates(
@@ -101,16 +108,61 @@ def near_duplicates(
     `held_out` with the nearest of `train`."""
     if not len(train) or not len(held_out):
         return []
-    others = directions.projected(train).T
-    roughly = others.astype(np.float32)  # twice as fast; the margin forgives it
-    pairs = []
-    for block in _blocks(held_out):
-        directed = directions.projected(block)
-        near = np.flatnonzero((directed.astype(np.float32) @ roughly).max(1) >= ALIKE - MARGIN)
-        nearest = np.round(directed[near] @ others, 6).argmax(1)  # rounded: no noise decides a tie
-        pairs += [(int(block[i]), int(train[k])) for i, k in zip(near, nearest, strict=True)]
-    found = [(one, other, directions.similarity(one, other)) for one, other in pairs]
-    return sorted((pair for pair in found if pair[2] >= ALIKE), key=lambda pair: (-pair[2], pair[0]))
+    nearest = _nearest if len(held_out) * len(train) <= MOST_PAIRS else _probably_nearest
+    place, alike = nearest(directions, held_out, train)
+    near = np.flatnonzero(alike > -2)
+    one, other = held_out[near], train[place[near]]
+    cosine = directions.similarity(one, other)
+    order = [i for i in np.lexsort((one, -cosine)) if cosine[i] >= ALIKE]
+    return [(int(one[i]), int(other[i]), float(cosine[i])) for i in order]
+
+
+def _nearest(directions: Directions, rows: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each of `rows` the place in `others` of the one that is most like it, and how alike the two are in the
+    projection; -2 where that is too little to be `ALIKE`."""
+    place, most = np.zeros(len(rows), np.int64), np.full(len(rows), -2.0)
+    for first in range(0, len(others), COLUMNS_AT_ONCE):
+        columns = directions.projected(others[first : first + COLUMNS_AT_ONCE]).T
+        roughly = columns.astype(np.float32)  # twice as fast; the margin forgives it
+        for start in range(0, len(rows), BLOCK):
+            directed = directions.projected(rows[start : start + BLOCK])
+            near = np.flatnonzero((directed.astype(np.float32) @ roughly).max(1) >= ALIKE - MARGIN)
+            alike = np.round(directed[near] @ columns, 6)  # rounded: no noise decides a tie
+            best = alike.argmax(1)
+            value = alike[np.arange(len(near)), best]
+            better, near = value > most[start + near], start + near
+            place[near[better]], most[near[better]] = first + best[better], value[better]
+    return place, most
+
+
+def _probably_nearest(
+    directions: Directions, rows: np.ndarray, others: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same in time that grows little faster than the number of images.
+
+    Some of `others` are pivots, and each of them goes to the pivot that it is most like. A row is compared with
+    those of the PROBES pivots that it is most like, where what is nearly the same nearly always is.
+    """
+    step = max(1, round(len(others) ** 0.5))
+    pivots = directions.projected(others[step // 2 :: step]).T
+    home = np.concatenate([(directions.projected(block) @ pivots).argmax(1) for block in _blocks(others)])
+    members = np.argsort(home, kind="stable")
+    ends = np.searchsorted(home[members], np.arange(pivots.shape[1] + 1))
+    probed = np.concatenate([
+        np.argpartition(directions.projected(block) @ -pivots, PROBES - 1, axis=1)[:, :PROBES].astype(np.int32)
+        for block in _blocks(rows)
+    ])  # fmt: skip
+    visits = np.argsort(probed, axis=None, kind="stable")  # by pivot
+    starts = np.searchsorted(probed.ravel()[visits], np.arange(pivots.shape[1] + 1))
+    place, most = np.zeros(len(rows), np.int64), np.full(len(rows), -2.0)
+    for pivot in range(pivots.shape[1]):
+        inside, asked = members[ends[pivot] : ends[pivot + 1]], visits[starts[pivot] : starts[pivot + 1]] // PROBES
+        if len(inside) and len(asked):
+            found, value = _nearest(directions, rows[asked], others[inside])
+            better = value > most[asked]
+            place[asked] = np.where(better, inside[found], place[asked])
+            most[asked] = np.where(better, value, most[asked])
+    return place, most
 
 
 def outliers(directions: Directions, rows: np.ndarray, most: int) -> list[tuple[int, float]]:
@@ -165,22 +217,23 @@ def tables(
         held_out: those of training images by heads that did not see them; may be empty.
         features: float32 `[M, F]` of all images; without rows there are no near duplicates and outliers.
     """
-    lines = {int(line["row"]): line for line in split}
+    rows = np.fromiter((int(line["row"]) for line in split), np.int64, len(split))
+    part = np.array([line["split"] for line in split], dtype=str)
+    order = np.argsort(rows, kind="stable")
 
     def line_of(row: int, **odd: object) -> dict[str, str]:
-        line = lines[row]
+        line = split[order[np.searchsorted(rows, row, sorter=order)]]
         label = line["label"] if "label" in line else line["labels"]
         known = {"row": row, "path": line["path"], "split": line["split"], "label": label}
         return {key: str(value) for key, value in (known | odd).items()}
 
     found: dict[str, Table] = {"label_errors": _label_errors(shown, held_out, line_of)}
-    train = np.array([row for row, line in lines.items() if line["split"] == "train"], dtype=np.int64)
-    others = np.array([row for row, line in lines.items() if line["split"] in ("valid", "test")], dtype=np.int64)
+    train, others = rows[part == "train"], rows[(part == "valid") | (part == "test")]
     found |= {"near_duplicates": [], "outliers": []}
     if len(features) and len(train):
         directions = Directions(features, train, seed)
         found["near_duplicates"] = [
-            line_of(one, similar_to=lines[other]["path"], similar_row=other, similarity=alike)
+            line_of(one, similar_to=line_of(other)["path"], similar_row=other, similarity=alike)
             for one, other, alike in near_duplicates(directions, others, train)[:MOST]
         ]
         everyone = np.sort(np.concatenate([train, others]))

@@ -1,6 +1,6 @@
 """Training the head on cached features, once or over the folds of a cross-validation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,9 @@ from unfreeze.train.loop import (
 )
 from unfreeze.train.schedule import Pace, StepParams, TrainHeadParams, cycle_lengths, paces
 
+BLOCK = 4096
+"""Images whose features are read at once."""
+
 
 @dataclass(frozen=True)
 class Features:
@@ -46,24 +49,65 @@ class Features:
 
     def plain(self, rows: np.ndarray, epoch: int = 0) -> Tensor:
         """Features of the plain views of `rows`, the same in every epoch."""
-        return self.views[0, torch.from_numpy(rows)]
+        return self._of(np.zeros(len(rows), np.int64), rows)
 
     def drawn(self, rows: np.ndarray, epoch: int, *key: int | str) -> Tensor:
         """Features of one view of each row, drawn for `key` and `epoch`."""
         if len(self.views) == 1:
             return self.plain(rows)
         view = (draws.uniform(rows, 1, *key, "view", epoch)[:, 0] * len(self.views)).astype(np.int64)
+        return self._of(view, rows)
+
+    def _of(self, view: np.ndarray, rows: np.ndarray) -> Tensor:
+        """Features of the view `view[i]` of image `rows[i]`."""
         return self.views[torch.from_numpy(view), torch.from_numpy(rows)]
+
+
+@dataclass(frozen=True)
+class StoredFeatures(Features):
+    """The same of arrays that stay in their files: of a batch no more than its rows is read.
+
+    `views` are 1 + K arrays `[N, F]`, `numbers` is `[N, E]`.
+    """
+
+    views: Sequence[np.ndarray]
+    numbers: np.ndarray
+    device: torch.device
+
+    @property
+    def count(self) -> int:
+        return len(self.views[0])
+
+    @property
+    def width(self) -> int:
+        return self.views[0].shape[1] + self.numbers.shape[1]
+
+    def _of(self, view: np.ndarray, rows: np.ndarray) -> Tensor:
+        wide = self.views[0].shape[1]
+        found = np.empty((len(rows), self.width), np.float32)
+        for each in np.unique(view):
+            chosen = view == each
+            found[chosen, :wide] = self.views[each][rows[chosen]]
+        found[:, wide:] = self.numbers[rows]
+        return torch.from_numpy(found).to(self.device)
 
 
 def read_features(folder: Path, numbers: Path, device: torch.device) -> Features:
     """What precompute-features wrote, plain.npy and view_*.npy, each `[N, F]`, and beside each the `numbers`
-    `[N, E]` that the split stage wrote, in the device's memory."""
-    arrays = [open_array(path) for path in (folder / "plain.npy", *sorted(folder.glob("view_*.npy")))]
-    beside = open_array(numbers)
-    if beside.shape[1]:
-        arrays = [np.concatenate([array, beside[: len(array)]], axis=1) for array in arrays]
-    return Features(torch.from_numpy(np.stack(arrays)).to(device))
+    `[N, E]` that the split stage wrote: in the memory of a GPU if half of what is free there holds them."""
+    # Plain arrays over the maps: NumPy's memory maps take longer to index.
+    views = [np.asarray(open_array(path)) for path in (folder / "plain.npy", *sorted(folder.glob("view_*.npy")))]
+    stored = StoredFeatures(views, np.asarray(open_array(numbers)), device)
+    needed = 4 * len(views) * stored.count * stored.width
+    if device.type == "cpu" or needed > torch.cuda.mem_get_info(device)[0] / 2:
+        return stored
+    everything = np.arange(stored.count)
+    resident = torch.empty(len(views), stored.count, stored.width, device=device)
+    for view in range(len(views)):
+        for start in range(0, stored.count, BLOCK):
+            rows = everything[start : start + BLOCK]
+            resident[view, start : start + BLOCK] = stored._of(np.full(len(rows), view), rows)
+    return Features(resident)
 
 
 def head_learner(
@@ -137,4 +181,4 @@ def cross_validate(
 
 def predict_head(fabric: Fabric, head: nn.Module, features: Features, rows: np.ndarray) -> Tensor:
     """Logits of the plain views of `rows`, float32 `[len(rows), classes]` on the CPU."""
-    return predict(fabric, head, features.plain, rows, 4096)
+    return predict(fabric, head, features.plain, rows, BLOCK)
