@@ -10,6 +10,7 @@ from made_up_results import lines, params, pixels, results, several
 from PIL import Image
 
 from unfreeze.console import UserError
+from unfreeze.report import problems
 from unfreeze.report.album import thumbnail
 from unfreeze.report.page import render, shorten
 
@@ -276,3 +277,11 @@ def test_large_images_are_made_small() -> None:
 def test_long_names_lose_their_middle() -> None:
     assert shorten("a" * 120) == "a" * 120
     assert shorten("a" * 100 + "b" * 100) == "a" * 60 + "…" + "b" * 60
+
+
+@pytest.mark.parametrize("most, told", [(0, True), (10**6, False)])
+def test_it_says_when_not_all_pairs_were_compared_for_near_duplicates(monkeypatch, most, told):
+    given = results(["cat", "dog"], 20)
+    split = [line | ({"split": "train"} if int(line["row"]) > 15 else {}) for line in given.split]
+    monkeypatch.setattr(problems, "MOST_PAIRS", most)
+    assert ("some may be missing" in render(replace(given, split=split), pixels(22), params())) is told

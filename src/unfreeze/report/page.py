@@ -465,6 +465,9 @@ def _lit(view: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 def _problems(results: Results, shown: Predictions, album: Album) -> list[dict[str, Any]]:
     """The lists with the pictures of their first lines."""
+    parts = Counter(line["split"] for line in results.split)
+    many = (parts["valid"] + parts["test"]) * parts["train"] > problems.MOST_PAIRS
+    some = " Of so many pairs only those of images alike to the same few were compared: some may be missing."
     several = "Labels that an image has or lacks although the model, which did not train on it, thinks otherwise."
     texts = {
         "label_errors": (
@@ -477,7 +480,7 @@ def _problems(results: Results, shown: Predictions, album: Album) -> list[dict[s
         "near_duplicates": (
             "Near duplicates across the split",
             "Held-out images beside the training image that they are most like: these may make the numbers too "
-            "good.",
+            "good." + some * many,
         ),
         "outliers": ("Outliers", "Images that are least like any training image."),
     }
