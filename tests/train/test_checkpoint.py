@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import yaml
+from torch import nn
 
 from unfreeze.console import UserError
 from unfreeze.data.table import SplitTable
@@ -19,11 +20,11 @@ from unfreeze.model.backbone import build_backbone
 from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import Network
 from unfreeze.train.augment import AugmentParams, Images
-from unfreeze.train.checkpoint import Checkpoint, fit_resumably, key, others
+from unfreeze.train.checkpoint import Checkpoint, fit_resumably, key, others, pack, restore_optimizer
 from unfreeze.train.finetune import Finetuning
 from unfreeze.train.head import Features, head_learner, head_paces
 from unfreeze.train.history import History
-from unfreeze.train.loop import Learner
+from unfreeze.train.loop import Learner, build_optimizer, set_pace
 from unfreeze.train.schedule import FinetuneParams, TrainHeadParams
 
 PARAMS = TrainHeadParams(
@@ -116,6 +117,33 @@ def test_a_kill_loses_what_came_after_the_last_save(fabric, project, uninterrupt
     left, steps = train(fabric, project / "again")
     assert steps == 18 - at + lost
     assert left == uninterrupted
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_the_optimizer_goes_on_to_the_bit_whatever_the_layout_of_the_weights(name):
+    """Convolutions keep their channels last, and files do not."""
+
+    def step():
+        optimizer.zero_grad()
+        conv(images).square().sum().backward()
+        set_pace(optimizer, 0.01, 0.9)
+        optimizer.step()
+
+    torch.manual_seed(0)
+    images, conv = torch.randn(2, 3, 5, 5), nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    optimizer = build_optimizer([conv], [1.0], PARAMS.model_copy(update={"optimizer": name}))
+    step()
+    kept = {
+        key: value.detach().clone(memory_format=torch.contiguous_format)
+        for key, value in pack(conv, optimizer).items()
+    }
+    step()
+    expected = [p.detach().clone() for p in conv.parameters()]
+    conv.load_state_dict({key.removeprefix("model."): kept[key] for key in kept if key.startswith("model.")})
+    optimizer = build_optimizer([conv], [1.0], PARAMS.model_copy(update={"optimizer": name}))
+    restore_optimizer(optimizer, kept)
+    step()
+    assert all(torch.equal(p, before) for p, before in zip(conv.parameters(), expected, strict=True))
 
 
 def test_time_is_a_reason_to_save(fabric, project, uninterrupted):

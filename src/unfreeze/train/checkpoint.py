@@ -32,7 +32,7 @@ from unfreeze.params import declared_params, read_yaml
 from unfreeze.paths import CHECKPOINTS, PARAMS, PIPELINE
 from unfreeze.runtime import checkpoint_minutes
 from unfreeze.train.history import History
-from unfreeze.train.loop import Learner, Step, fit
+from unfreeze.train.loop import Learner, Step, fit, steps_per_epoch
 from unfreeze.train.schedule import Pace
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
@@ -211,6 +211,12 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
         if name.startswith("optimizer."):
             _, index, part = name.split(".", 2)
             state.setdefault(int(index), {})[part] = value
+    # Fused optimizers go through memory as it lies: what belongs to a weight must lie as the weight does.
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for index, parts in state.items():
+        for part, value in parts.items():
+            if value.shape == weights[index].shape:
+                parts[part] = torch.empty_like(weights[index], dtype=value.dtype).copy_(value)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
@@ -242,7 +248,8 @@ def fit_resumably(
     if checkpoint and checkpoint.found and len(checkpoint.found[1]["epochs"]) == len(history.epochs):
         tensors, info = checkpoint.found
         partial = [Step(**step) for step in info["partial"]]
-        if done or partial:
+        over = done * steps_per_epoch(len(rows), learner.params.batch_size) >= len(schedule)
+        if (done or partial) and not over:  # else what was saved is of the next phase's optimizer
             restore_optimizer(learner.optimizer, tensors)
     taken: list[Step] = []
 
