@@ -17,7 +17,7 @@ SPLIT_FOLDERS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Label:
     """What is known of an image, and how split.csv writes it.
 
