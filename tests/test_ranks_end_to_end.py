@@ -18,10 +18,10 @@ from small_project import ROOT, SMALL, copy_project, dvc, ran, set_params
 from unfreeze.files import read_csv
 
 TINY = SMALL | {
-    "finetune__batch_size": 16, "finetune__cycles": 1, "finetune__cycle_len": 5, "finetune__snapshots": 1,
-    "finetune__lr": 0.001, "tta__views": 1, "split__folds": 0, "runtime__strict": False, "runtime__threads": 1,
+    "finetune__batch_size": 20, "finetune__frozen_cycles": 5, "finetune__cycles": 1, "finetune__snapshots": 1,
+    "finetune__lr": 0.0001, "tta__views": 1, "split__folds": 0, "runtime__strict": False, "runtime__threads": 1,
 }  # fmt: skip
-"""Six epochs of four steps, of which the last one has a short batch; gentle, for rounding must stay rounding."""
+"""Three unfrozen steps alone: more of them from scratch, on so few images, blow rounding up to percents."""
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +72,16 @@ def launch(two):
 
 
 def test_two_devices_give_the_metrics_of_one_up_to_rounding(two):
-    one, other = (read_csv(folder / "results/finetune/epochs.csv") for folder in (two / "one", two))
-    assert len(one) == len(other) == 6
+    one, other = (read_csv(folder / "results/finetune/steps.csv") for folder in (two / "one", two))
+    assert len(one) == len(other) == 18
     for before, after in zip(one, other, strict=True):
-        assert float(after["train_loss"]) == pytest.approx(float(before["train_loss"]), rel=1e-3)
-        assert float(after["valid_loss"]) == pytest.approx(float(before["valid_loss"]), rel=1e-2)
+        assert float(after["loss"]) == pytest.approx(float(before["loss"]), rel=1e-4)
     one, other = (json.loads((f / "results/evaluate/metrics.json").read_text()) for f in (two / "one", two))
     for part in ("valid", "test"):
         for method in ("head", "plain", "tta"):
-            assert other[part][method] == pytest.approx(one[part][method], rel=1e-2, abs=1e-3), (part, method)
+            before, after = one[part][method], other[part][method]
+            assert after["log_loss"] == pytest.approx(before["log_loss"], rel=1e-2)
+            assert after["accuracy"] == pytest.approx(before["accuracy"], abs=0.051)  # one image of 20
 
 
 def test_features_and_predictions_have_the_bytes_of_one_device(two, launch):
@@ -93,7 +94,7 @@ def test_features_and_predictions_have_the_bytes_of_one_device(two, launch):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "stages/tta_evaluate.py"]
-    fabric = ["-m", "lightning_fabric.cli", "run", "--devices", "2", "--main-port", port]
+    fabric = [str(Path(sys.executable).with_name("fabric")), "run", "--devices", "2", "--main-port", port]
     for command in (torchrun, [*fabric, "stages/precompute_features.py"]):
         running = launch(*command)
         _, said = running.communicate(timeout=300)

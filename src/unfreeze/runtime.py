@@ -110,7 +110,8 @@ def start(params: RuntimeParams, exact: bool = False, devices: Devices = 1) -> F
     torch.utils.deterministic.fill_uninitialized_memory = False
     precision = {"32": "32-true", "bf16": "bf16-mixed"}[precision]
     fabric = Fabric(accelerator=device, precision=precision, **_ranks(device, devices))
-    fabric.launch()
+    if "LT_CLI_USED" not in os.environ:  # fabric run has launched it, and a second time is an error
+        fabric.launch()
     if params.threads != "auto":  # only now, for the launch sets them as well
         torch.set_num_threads(params.threads)
     found = environment(params, fabric)
