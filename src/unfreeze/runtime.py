@@ -120,7 +120,8 @@ def start(params: RuntimeParams, exact: bool = False, devices: Devices = 1) -> F
         or f"{found['cpu']} ({found['instructions']}), {found['threads']} thread{'s' * (found['threads'] > 1)}"
     )
     how = {"32-true": "32 bits", "bf16-mixed": "bf16"}[found["precision"]]
-    logging.getLogger(__name__).info(f"{where}, {how}{', strict' if params.strict else ''}")
+    several = f"{fabric.world_size} devices: " if fabric.world_size > 1 else ""
+    logging.getLogger(__name__).info(f"{several}{where}, {how}{', strict' if params.strict else ''}")
     return fabric
 
 
