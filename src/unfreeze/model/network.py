@@ -45,7 +45,7 @@ class Network(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """The pooled pair of activations, `[B, 2C]`."""
-        images = (images - self.mean) / self.std
+        images = (images - self.mean).div_(self.std)  # in place: new memory costs as much as the division
         return pool(self.late(self.early(images.bfloat16() if self.bf16 else images)))
 
     def forward(self, images: Tensor, numbers: Tensor | None = None) -> Tensor:
