@@ -109,6 +109,7 @@ def start(params: RuntimeParams, exact: bool = False, devices: Devices = 1) -> F
     # It also fills all new memory, so that who reads it unwritten reads the same: nothing here does.
     torch.utils.deterministic.fill_uninitialized_memory = False
     precision = {"32": "32-true", "bf16": "bf16-mixed"}[precision]
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it would tell is told below
     fabric = Fabric(accelerator=device, precision=precision, **_ranks(device, devices))
     if "LT_CLI_USED" not in os.environ:  # fabric run has launched it, and a second time is an error
         fabric.launch()
@@ -166,7 +167,6 @@ def _ranks(device: str, devices: Devices) -> dict[str, Any]:
         raise UserError(f"runtime.devices = {wanted}: there are {here * machines} GPUs")
     if wanted == 1:
         return {"devices": 1}
-    logging.getLogger("lightning_fabric.utilities").setLevel(logging.WARNING)  # each rank says that it is there
     strategy = DDPStrategy(cluster_environment=environment)
     return {"devices": wanted // machines, "num_nodes": machines, "strategy": strategy}
 
