@@ -32,6 +32,11 @@ def test_matthews_is_scikit_learn_s_and_nothing_for_a_single_prediction():
     assert metrics.scores(np.eye(3)[TARGETS], TARGETS)["matthews"] == 1
 
 
+def test_matthews_of_a_million_images_is_that_of_a_thousand():
+    few = np.array([[200, 30, 1], [40, 300, 9], [0, 20, 400]])
+    assert metrics.matthews(1000 * few) == pytest.approx(metrics.matthews(few))
+
+
 def test_roc_auc_counts_ordered_pairs():
     def auc(scores, positive):
         return np.mean([(p > n) + 0.5 * (p == n) for p in scores[positive] for n in scores[~positive]])

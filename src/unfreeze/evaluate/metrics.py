@@ -124,7 +124,8 @@ def matthews(counts: np.ndarray) -> float:
     """The correlation of true and predicted classes (Gorodkin 2004) from their confusion `[C, C]`: 1 if all are
     right, 0 if the predictions tell nothing, as those of one class alone."""
     total, right, actual, predicted = counts.sum(), counts.trace(), counts.sum(1), counts.sum(0)
-    spread = (total**2 - predicted @ predicted) * (total**2 - actual @ actual)
+    # Of 60,000 images their product is beyond 64 bits, but not beyond Python's integers.
+    spread = int(total**2 - predicted @ predicted) * int(total**2 - actual @ actual)
     return float((right * total - actual @ predicted) / np.sqrt(float(spread))) if spread else 0.0
 
 
