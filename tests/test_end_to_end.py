@@ -213,6 +213,7 @@ def test_the_same_again_gives_the_same_bytes(project):
 def test_predicting_the_test_images_again_gives_their_rows(project):
     """From the model's one file and the archive, in another process, by the plain view."""
     command = [sys.executable, "-m", "unfreeze.predict", "models/model.safetensors", "data/raw/cut.7z", "--csv"]
+    command += ["--precision", "32"]  # as the stages of the small project
     environment = os.environ | {"PYTHONPATH": str(project / "src")}
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=True)
     rows = {row["path"].removeprefix("data/raw/cut.7z/"): row for row in csv.DictReader(done.stdout.splitlines())}
