@@ -152,7 +152,9 @@ def plot(path: Path, lines: list[Line], title: str) -> None:
     import matplotlib.pyplot as plt
 
     tasks = list(dict.fromkeys(line.task for line in lines if not line.task.endswith("_limit")))
-    figure, axes = plt.subplots(1, len(tasks), figsize=(3.2 * len(tasks), 3.2), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(tasks), figsize=(3.2 * len(tasks), 3.2), squeeze=False, layout="constrained"
+    )
     for axis, task in zip(axes[0], tasks, strict=True):
         shown = [line for line in lines if line.task == task]
         names = [line.name.replace(", ", "\n") for line in shown]
