@@ -30,7 +30,7 @@ def prepare(args, found) -> SimpleNamespace:
     from unfreeze.model.head import HeadParams
     from unfreeze.train.augment import AugmentParams, Images
 
-    folder = Path(tempfile.mkdtemp(dir=args.data))
+    folder = Path(tempfile.mkdtemp(prefix="ours-", dir=args.data))
     paths = [folder / name for name in ("pixels.npy", "images.csv", "rejected.csv")]
     decode = DecodeParams(size=round(args.size * 292 / 256), fit="crop", channels="rgb", max_rejected=0.1)
     with timed(found, "decode"):
