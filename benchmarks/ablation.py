@@ -29,7 +29,7 @@ from unfreeze.data.table import SplitTable, read_split, write_split
 from unfreeze.evaluate.tta import predict_views
 from unfreeze.files import read_csv
 from unfreeze.model.head import HeadParams, build_head
-from unfreeze.runtime import RuntimeParams, start
+from unfreeze.runtime import RuntimeParams, computes_half, start
 from unfreeze.train.augment import AugmentParams, Images
 from unfreeze.train.schedule import FinetuneParams, TrainHeadParams
 
@@ -80,15 +80,16 @@ def prepare(folder: Path, archive: Path, recipe: Path, weights: str, size: int, 
 def cached(fabric, task: Task, views: int, seed: int):
     """Features of the plain view of all images, and of `views` augmented ones of those that train."""
     import torch
-    from torch import channels_last, nn
+    from torch import nn
 
     from unfreeze.model.backbone import build_backbone
+    from unfreeze.model.inference import for_inference
     from unfreeze.model.network import Network
     from unfreeze.train.head import Features
     from unfreeze.train.loop import predict
 
     backbone = build_backbone(task.arch, task.weights, seed, task.images.size)
-    network = Network(backbone, nn.Identity()).to(fabric.device, memory_format=channels_last)
+    network = for_inference(Network(backbone, nn.Identity()).to(fabric.device), computes_half(fabric))
     everything, train = np.arange(len(task.table.targets)), task.table.rows["train"]
     plain = predict(fabric, network, task.images.plain, everything, 32)
     cache = plain.repeat(1 + views, 1, 1)
@@ -129,6 +130,7 @@ def finetuned(fabric, task: Task, head, seed: int, snapshots: int = 1, **changes
     from torch import channels_last
 
     from unfreeze.model.backbone import build_backbone
+    from unfreeze.model.inference import for_inference
     from unfreeze.model.network import Network
     from unfreeze.train.finetune import Finetuning, snapshot_epochs
     from unfreeze.train.history import History
@@ -137,14 +139,18 @@ def finetuned(fabric, task: Task, head, seed: int, snapshots: int = 1, **changes
     backbone = build_backbone(task.arch, task.weights, seed, task.images.size)
     network = Network(backbone, deepcopy(head)).to(fabric.device, memory_format=channels_last)
     views, found = (task.table.rows["valid"], 4, task.augment, seed, 32, False), []
+
+    def predicted():
+        return predict_views(fabric, for_inference(network, computes_half(fabric)), task.images, *views)
+
     with tempfile.TemporaryDirectory() as folder, History(Path(folder), "accuracy") as history:
         how = (task.augment, params, None, seed, history, None)
         training = Finetuning(fabric, network, task.images, task.table, *how)
         kept = snapshot_epochs(training.phases, snapshots)
         for epoch in training:
             if epoch.epoch in kept:
-                found.append(predict_views(fabric, network, task.images, *views)[1])
-    plain, tta = predict_views(fabric, network, task.images, *views)
+                found.append(predicted()[1])
+    plain, tta = predicted()
     yield "plain", error(task, plain)
     yield "tta", error(task, tta)
     yield "snapshots", error(task, np.mean([*found, tta], axis=0))

@@ -17,13 +17,13 @@ STAGES = {
 """The script of each stage, in the order in which they run."""
 
 
-def copy_project(folder: Path, changes: dict[str, Any]) -> None:
-    """What stages need to run in `folder`, with the sample's params but for `changes` (path -> value)."""
+def copy_project(folder: Path, changes: dict[str, Any], recipe: Path = ROOT / "params.yaml") -> None:
+    """What stages need to run in `folder`, with the params of `recipe` but for `changes` (path -> value)."""
     for name in ("src", "stages", "recipes", "weights"):
         kept = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, ignore=kept, dirs_exist_ok=True)
     shutil.copy(ROOT / "dvc.yaml", folder)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     for path, value in changes.items():
         section, key = path.split(".")
         params[section][key] = value

@@ -186,11 +186,11 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--tasks", default="features,frozen,unfrozen,lr_find,tta", help="of these")
     args = parser.parse_args()
-    from unfreeze.runtime import _computes_bf16
+    from unfreeze.runtime import supports_bf16
 
     chosen = args.tasks.split(",")
     lines = [
-        line for line in plan(_computes_bf16(args.device))
+        line for line in plan(supports_bf16(args.device))
         if line.task in chosen or line.task.endswith("_limit")
     ]  # fmt: skip
     source = args.archive.stem if args.archive else "photos"

@@ -65,7 +65,7 @@ def head_losses() -> list[float]:
 def finetune_losses() -> list[float]:
     pixels = (draws.uniform(np.arange(56), 36 * 36 * 3, 0, "golden") * 256).astype(np.uint8).reshape(-1, 36, 36, 3)
     rows = {"train": np.arange(40), "valid": np.arange(40, 56), "test": np.array([], dtype=np.int64)}
-    table = SplitTable(["a", "b"], rows, np.arange(56) % 2, np.full(56, -1), {})
+    table = SplitTable(["a", "b"], rows, np.arange(56) % 2, np.full(56, -1), [""] * 56)
     network = Network(build_backbone("resnet18", "none", 1), build_head(1024, 2, HEAD, 1))
     params = FinetuneParams(
         **STEP, lr=0.01, lr_multipliers=[0.01, 0.1, 1], frozen_cycles=1, cycles=2, cycle_len=1, cycle_mult=2,

@@ -60,7 +60,7 @@ def test_an_archive_and_a_label_file_in_one_folder(tmp_path):
     ]
     table = read_split(tmp_path / "data/split.csv", 31)
     assert table.multi and table.classes == ["road", "water"]
-    for row, path in table.paths.items():
+    for row, path in enumerate(table.paths):
         if path == "test/new.png":
             assert np.isnan(table.targets[row]).all() and row in table.rows["test"]
         else:

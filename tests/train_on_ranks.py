@@ -74,7 +74,7 @@ def train(fabric, folder: Path, case: str) -> tuple[dict[str, np.ndarray], list[
     pixels = (draws.uniform(np.arange(ROWS), 12 * 12 * 3, 0, "pixels") * 256).astype(np.uint8)
     numbers = draws.uniform(np.arange(ROWS), 1, 0, "numbers").astype(np.float32)
     rows = {"train": np.arange(26), "valid": np.arange(26, ROWS), "test": np.arange(0)}
-    table = SplitTable(["a", "b", "c"], rows, targets, np.full(ROWS, -1), {})
+    table = SplitTable(["a", "b", "c"], rows, targets, np.full(ROWS, -1), [""] * ROWS)
     images = Doubles(pixels.reshape(-1, 12, 12, 3), 8, fabric.device, numbers=numbers)
     network, params = build(), FinetuneParams(**PARAMS | CASES[case])
     augment, first = AugmentParams(set="top_down", max_zoom=1.1, pad=0), fabric.is_global_zero

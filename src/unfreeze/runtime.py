@@ -104,7 +104,7 @@ def start(params: RuntimeParams, exact: bool = False, devices: Devices = 1) -> F
         raise UserError("the device cuda was asked for and torch finds none here: take auto or cpu")
     precision = "32" if exact else params.precision
     if precision == "auto":
-        precision = "bf16" if _computes_bf16(device) else "32"
+        precision = "bf16" if supports_bf16(device) else "32"
     torch.use_deterministic_algorithms(device == "cpu")
     # It also fills all new memory, so that who reads it unwritten reads the same: nothing here does.
     torch.utils.deterministic.fill_uninitialized_memory = False
@@ -210,7 +210,8 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _computes_bf16(device: str) -> bool:
+def supports_bf16(device: str) -> bool:
+    """Whether the hardware computes in bfloat16, so that it pays."""
     import torch
 
     if device == "cuda":

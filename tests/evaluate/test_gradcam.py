@@ -16,9 +16,7 @@ from unfreeze.train.augment import Images
 def table(targets: np.ndarray, multi: bool = False) -> SplitTable:
     rows = np.arange(len(targets))
     parts = {"train": rows[:0], "valid": rows, "test": rows[:0]}
-    return SplitTable(
-        ["a", "b", "c"], parts, targets, np.full(len(rows), -1), {r: f"{r}.png" for r in rows}, multi
-    )
+    return SplitTable(["a", "b", "c"], parts, targets, np.full(len(rows), -1), [f"{r}.png" for r in rows], multi)
 
 
 def test_the_most_wrong_come_first_with_what_they_are_then_the_uncertain_with_the_runner_up():

@@ -24,7 +24,7 @@ def make_table(classes, paths=PATHS, multi=False):
     targets[:2] = 0
     rows = {"train": np.arange(0), "valid": np.arange(2), "test": np.arange(2, images)}
     names = ["top/train/x.jpg", "top/train/y.jpg", *paths]
-    return SplitTable(list(classes), rows, targets, np.full(images, -1), dict(enumerate(names)), multi)
+    return SplitTable(list(classes), rows, targets, np.full(images, -1), names, multi)
 
 
 def predict(table):
@@ -250,7 +250,7 @@ from unfreeze.evaluate.submission import SubmissionParams, plan_submission, writ
 count, tar, index, out = int(sys.argv[1]), *map(Path, sys.argv[2:])
 rows = np.arange(count)
 parts = {"train": rows[:0], "valid": rows[:0], "test": rows}
-paths = {i: f"test/{count - 1 - i}.jpg" for i in range(count)}
+paths = [f"test/{count - 1 - i}.jpg" for i in range(count)]
 table = SplitTable(["0", "1"], parts, np.full(count, -1), np.full(count, -1), paths)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 params = SubmissionParams(sample="sample_submission.csv", format="auto", positive="auto")

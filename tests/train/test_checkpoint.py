@@ -209,7 +209,7 @@ def finetune(fabric, folder, monkeypatch, signal_after=None):
     """Two frozen steps, a range test and two unfrozen steps; what is left, and how many steps there were."""
     pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), np.uint8)
     rows = {"train": np.arange(16), "valid": np.arange(16, 24), "test": np.array([], dtype=np.int64)}
-    table = SplitTable(["a", "b"], rows, np.arange(24) % 2, np.full(24, -1), {})
+    table = SplitTable(["a", "b"], rows, np.arange(24) % 2, np.full(24, -1), [""] * 24)
     head = build_head(2048, 2, HeadParams(hidden=[], dropout=[0]), 1)
     network = Network(build_backbone("shufflenet_v2_x0_5", "none", 1), head)
     params = FinetuneParams(

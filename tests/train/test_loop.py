@@ -230,7 +230,7 @@ def pictures():
     targets = np.arange(24) % 2
     pixels = (rng.integers(0, 128, (24, 36, 36, 3)) + 127 * targets[:, None, None, None]).astype(np.uint8)
     rows = {"train": np.arange(16), "valid": np.arange(16, 24), "test": np.array([], dtype=np.int64)}
-    table = SplitTable(["a", "b"], rows, targets, np.full(24, -1), {i: f"{i}.png" for i in range(24)})
+    table = SplitTable(["a", "b"], rows, targets, np.full(24, -1), [f"{i}.png" for i in range(24)])
     return Images(pixels, 32, torch.device("cpu")), table
 
 
@@ -435,7 +435,7 @@ def test_numbers_alone_can_tell_the_classes(fabric):
     classes = np.arange(48) % 2
     numbers = (2.0 * classes - 1).astype(np.float32)[:, None]
     rows = {"train": np.arange(32), "valid": np.arange(32, 48), "test": np.array([], dtype=np.int64)}
-    table = SplitTable(["a", "b"], rows, classes, np.full(48, -1), {})
+    table = SplitTable(["a", "b"], rows, classes, np.full(48, -1), [""] * 48)
     network = Network(
         build_backbone("resnet18", "none", 1), build_head(1025, 2, HeadParams(hidden=[], dropout=[0]), 1)
     )

@@ -20,14 +20,15 @@ class SplitTable:
     `rows[part]` are the rows of train, valid and test, int64, ascending. `targets` holds the class of each of
     the `images` rows, int64, -1 where there is none; `folds` likewise the fold. If `multi`, an image can have
     any number of labels, even none: `targets` is then float32 `[images, C]`, 1 where it has the label and 0
-    where not, and NaN all along the rows of images that have not been labelled.
+    where not, and NaN all along the rows of images that have not been labelled. `paths` has one for each image,
+    "" for those in no split.
     """
 
     classes: list[str]
     rows: dict[str, np.ndarray]
     targets: np.ndarray
     folds: np.ndarray
-    paths: dict[int, str]
+    paths: list[str]
     multi: bool = False
 
     @property
@@ -49,7 +50,7 @@ def read_split(path: Path, images: int | None) -> SplitTable:
     table = read_table(path).columns
     row = _numbers(table["row"])
     if images is None:
-        images = row.max() + 1
+        images = int(row.max()) + 1
     if len(row) and row.max() >= images:
         raise UserError(f"{path} names row {row.max()} of {images} images: run dvc repro")
     multi = "labels" in table
@@ -59,12 +60,15 @@ def read_split(path: Path, images: int | None) -> SplitTable:
     targets[row] = known
     folds[row] = _numbers(table["fold"])
     part = np.array(table["split"], dtype=str)
+    paths = [""] * images
+    for i, name in zip(row.tolist(), table["path"], strict=True):
+        paths[i] = name
     return SplitTable(
         classes,
         {name: row[part == name] for name in ("train", "valid", "test")},
         targets,
         folds,
-        dict(zip(row.tolist(), table["path"], strict=True)),
+        paths,
         multi,
     )
 

@@ -145,13 +145,15 @@ class Finetuning:
     def validate(self, images: Images) -> Score:
         """The score of the network as it is now."""
         valid = self.table.rows["valid"]
-        network = for_inference(self.network, computes_half(self.fabric))
-        logits = predict(self.fabric, network, images.plain, valid, self.params.batch_size)
+        logits = predict(self.fabric, self._as_it_predicts(), images.plain, valid, self.params.batch_size)
         return score(logits, self.targets[valid].cpu())
+
+    def _as_it_predicts(self) -> Network:
+        return for_inference(self.network, computes_half(self.fabric))
 
     def _with_still_body(self) -> Network:
         """The frozen network with the body as it predicts, and the same head, which trains."""
-        network = for_inference(self.network, computes_half(self.fabric))
+        network = self._as_it_predicts()
         network.head = self.network.head
         return network
 
