@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from benchmarks.contender import FINDER_STEPS, HEAD_EPOCHS, VIEWS, run, timed
+from unfreeze.allocator import keep_freed_memory
 from unfreeze.runtime import RuntimeParams, computes_half, start
 
 STEP = {
@@ -18,9 +19,16 @@ SEED = 1
 
 
 def prepare(args, found) -> SimpleNamespace:
-    """Everything below the network, with `found` told how long decoding took."""
-    fabric = start(RuntimeParams(device=args.device, precision=args.precision, strict=False, threads="auto"))
+    """Everything below the network, with `found` told how long decoding took, before torch as in its stage."""
     from unfreeze.data.images import DecodeParams, decode_tar
+
+    folder = Path(tempfile.mkdtemp(prefix="ours-", dir=args.data))
+    paths = [folder / name for name in ("pixels.npy", "images.csv", "rejected.csv")]
+    decode = DecodeParams(size=round(args.size * 292 / 256), fit="crop", channels="rgb", max_rejected=0.1)
+    keep_freed_memory()
+    with timed(found, "decode"):
+        decode_tar(args.data / "extracted.tar", args.data / "extracted.csv", decode, *paths)
+    fabric = start(RuntimeParams(device=args.device, precision=args.precision, strict=False, threads="auto"))
     from unfreeze.data.labels import from_folders
     from unfreeze.data.split import SplitParams, make_splits
     from unfreeze.data.store import open_array
@@ -30,11 +38,6 @@ def prepare(args, found) -> SimpleNamespace:
     from unfreeze.model.head import HeadParams
     from unfreeze.train.augment import AugmentParams, Images
 
-    folder = Path(tempfile.mkdtemp(prefix="ours-", dir=args.data))
-    paths = [folder / name for name in ("pixels.npy", "images.csv", "rejected.csv")]
-    decode = DecodeParams(size=round(args.size * 292 / 256), fit="crop", channels="rgb", max_rejected=0.1)
-    with timed(found, "decode"):
-        decode_tar(args.data / "extracted.tar", args.data / "extracted.csv", decode, *paths)
     rows = read_csv(folder / "images.csv")
     labels, _ = from_folders([row["path"] for row in rows])
     given = SplitParams(

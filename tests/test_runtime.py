@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from unfreeze import runtime
+from unfreeze import allocator, runtime
 from unfreeze.console import UserError
 from unfreeze.runtime import RuntimeParams, start
 
@@ -47,8 +47,8 @@ def test_a_device_that_is_not_there_is_a_clear_error(monkeypatch):
 
 
 def test_the_allocator_s_setting_is_harmless_where_there_is_no_glibc(monkeypatch):
-    monkeypatch.setattr(runtime.sys, "platform", "darwin")
-    runtime._keep_freed_memory()
+    monkeypatch.setattr(allocator.sys, "platform", "darwin")
+    allocator.keep_freed_memory()
 
 
 @pytest.mark.parametrize(

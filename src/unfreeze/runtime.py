@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import platform
-import sys
 from importlib.metadata import version
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from unfreeze.allocator import keep_freed_memory
 from unfreeze.console import UserError
 from unfreeze.params import Number, Section, read_yaml
 from unfreeze.paths import PARAMS
@@ -88,10 +87,10 @@ def start(params: RuntimeParams, exact: bool = False, devices: Devices = 1) -> F
 
     Must be called before anything imports torch, which reads these settings then.
     """
-    _keep_freed_memory()
+    keep_freed_memory()
     # OpenMP threads that wait for each other without sleeping take the core from the one they wait for when
     # anything else runs: training was three times slower on a busy machine, and no faster on an idle one.
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if params.strict:
         os.environ.update(STRICT)
     import torch
@@ -220,15 +219,3 @@ def supports_bf16(device: str) -> bool:
         return False
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc reuse freed activations instead of mapping fresh pages for each: 16-40% of CPU time, same bits."""
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-    if mallopt:
-        m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4
-        mallopt(m_mmap_max, 0)
-        mallopt(m_trim_threshold, 2**31 - 1)
-        mallopt(m_top_pad, 64 * 2**20)

@@ -456,12 +456,12 @@ def test_workers_end_with_their_parent(tmp_path):
 
 
 def touch(folder, chunk):
-    (folder / chunk[0].path).touch()
-    return int(chunk[0].path)
+    (folder / str(chunk.first)).touch()
+    return chunk.first
 
 
 def test_only_a_few_chunks_are_under_way(tmp_path):
-    chunks = [[images.Member(str(i), 0, 0)] for i in range(40)]
+    chunks = images._chunks([images.Member(str(i), 0, 0) for i in range(40)], size=4096, workers=2)
     blocks = images._decode_in_order(partial(touch, tmp_path), chunks, workers=2)
     assert next(blocks) == 0
     time.sleep(0.2)

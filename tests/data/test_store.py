@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from unfreeze.console import UserError
-from unfreeze.data.store import ArrayWriter, open_array
+from unfreeze.data.store import ArrayWriter, open_array, write_rows
 
 
 def write(path, array, block=2):
@@ -34,6 +34,20 @@ def test_file_has_the_bytes_of_np_save(tmp_path, array):
     opened = open_array(path)
     np.testing.assert_array_equal(opened, array)
     assert opened.dtype == array.dtype
+
+
+def test_rows_that_others_wrote_move_up_where_some_before_them_are_left_out(tmp_path):
+    array = np.arange(10 * 3, dtype=np.uint16).reshape(10, 3)
+    with ArrayWriter(tmp_path / "a.npy", (3,), np.uint16) as writer:
+        for first, kept in ((5, 5), (0, 2), (3, 1)):  # in any order, of those from 2 and from 4 on none
+            write_rows(writer.temporary, writer.start, first, array[first : first + kept])
+        for first, kept in ((0, 2), (3, 1), (5, 5)):
+            writer.keep(first, kept)
+        assert writer.rows == 8
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.npy"]
+    expected = io.BytesIO()
+    np.save(expected, array[[0, 1, 3, 5, 6, 7, 8, 9]])
+    assert (tmp_path / "a.npy").read_bytes() == expected.getvalue()
 
 
 def test_header_keeps_its_length_for_many_rows(tmp_path):

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from unfreeze.model.backbone import ARCHS, build_backbone
-from unfreeze.model.inference import for_inference
+from unfreeze.model.inference import Joined, for_inference
 from unfreeze.model.network import Network
 
 
@@ -50,6 +50,59 @@ def test_it_says_the_same_in_fewer_operations(arch, size, left):
     assert batchnorms(folded) == left and (batchnorms(network) > left or not ARCHS[arch].batchnorm)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert not any(parameter.requires_grad for parameter in folded.parameters())
+
+
+def joined(group):
+    """How the convolutions of a folded group are joined: activation, and whether something is added before it."""
+    return [
+        (module.activation, len(node.args) == 2)
+        for node in group.graph.nodes
+        if node.op == "call_module" and isinstance(module := group.get_submodule(node.target), Joined)
+    ]
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+def test_convolutions_take_along_what_follows_them():
+    early = for_inference(network_of("resnet18", 64)).early
+    assert joined(early)[:5] == [("relu", False), ("relu", False), ("relu", True), ("relu", False), ("relu", True)]
+    assert not any(
+        isinstance(module, nn.ReLU) and any(node.target == name for node in early.graph.nodes)
+        for name, module in early.named_modules()
+    )
+    mobile = [
+        each
+        for group in ("early", "late")
+        for each in joined(getattr(for_inference(network_of("mobilenet_v2", 64)), group))
+    ]
+    assert mobile.count(("hardtanh", False)) == 35 and mobile.count((None, True)) == 10
+
+
+class Odd(nn.Module):
+    """What must not be joined, or only in part."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.twice, self.kept = nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+        self.later, self.scaled, self.relu = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1), nn.ReLU()
+
+    def forward(self, x):
+        x = self.norm(x)
+        x = self.relu(self.twice(x)) + self.twice(x)  # one convolution, called twice
+        kept = self.kept(x)
+        x = self.relu(kept) + kept  # what it gives is used again
+        early = self.later(x)
+        x = self.relu(early + x.sin())  # what is added does not exist before
+        return self.relu(torch.add(self.scaled(x), x, alpha=2))
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+def test_only_what_may_be_joined_is():
+    network = network_of("resnet18", 64)
+    network.early, network.late = Odd().eval(), nn.Identity()
+    folded, images = for_inference(network), torch.rand(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    assert joined(folded.early) == []
+    with torch.no_grad():
+        assert torch.allclose(folded.early(images), network.early(images), atol=1e-6)
 
 
 @pytest.mark.parametrize(("arch", "bound"), [("resnet18", 0.02), ("convnext_tiny", 0.02), ("vit_b_32", 0.02)])

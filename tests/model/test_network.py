@@ -4,6 +4,7 @@ from torch import nn
 
 from unfreeze.console import UserError
 from unfreeze.model.backbone import ModelParams, build_backbone
+from unfreeze.model.dropout import Dropout
 from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import Network, assemble, load_head, load_network, save_head, save_network
 
@@ -133,3 +134,23 @@ def test_normalisation_is_part_of_the_network(network):
     expected = (0.5 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
     assert torch.allclose(seen[0][0, :, 0, 0], expected)
     assert isinstance(network.early, nn.Sequential)
+
+
+def test_dropout_keeps_the_mean_and_is_off_in_evaluation():
+    values = torch.ones(1000, 200, dtype=torch.float64)
+    dropout = Dropout(0.25)
+    torch.manual_seed(1)
+    first = dropout(values)
+    torch.manual_seed(1)
+    assert torch.equal(dropout(values), first) and not torch.equal(dropout(values), first)
+    assert set(first.unique().tolist()) == {0.0, 1 / 0.75}
+    assert (first == 0).double().mean().item() == pytest.approx(0.25, abs=5 * (0.25 * 0.75 / 200_000) ** 0.5)
+    assert dropout(values.bfloat16()).dtype == torch.bfloat16
+    assert dropout.eval()(values) is values and Dropout(0.0)(values) is values
+
+
+def test_dropout_gives_what_is_kept_its_gradient():
+    values = torch.ones(100, requires_grad=True)
+    out = Dropout(0.5)(values)
+    out.sum().backward()
+    assert torch.equal(values.grad, out.detach())

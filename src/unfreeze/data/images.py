@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from unfreeze.console import UserError, progress
-from unfreeze.data.store import ArrayWriter
+from unfreeze.data.store import ArrayWriter, write_rows
 from unfreeze.files import read_table, write_csv
 from unfreeze.params import Number, Section
 
@@ -248,15 +248,16 @@ def decode_tar(
         raise UserError(f"{index} lists {files:,} files and none of them can be an image; check extract.source")
     workers = workers or _cores()
     chunks = _chunks(members, params.size, workers)
-    decode = partial(_decode_chunk, tar, params.size, params.fit, params.channels)
     rejected_rows: list[tuple[str, str]] = []
 
     def image_rows() -> Iterator[tuple[object, ...]]:
+        how = (params.size, params.fit, params.channels)
+        decode = partial(_decode_chunk, tar, writer.temporary, writer.start, *how)
         with progress(len(members), "decode") as bar:
             for block in _decode_in_order(decode, chunks, workers):
                 yield from ((writer.rows + i, *columns) for i, columns in enumerate(block.images))
                 rejected_rows.extend(block.rejected)
-                writer.append(block.pixels)
+                writer.keep(block.first, len(block.images))
                 bar.update(len(block.images) + len(block.rejected))
         write_csv(rejected, ("path", "reason"), rejected_rows)
         check_rejected(rejected_rows, len(members), params.max_rejected, rejected)
@@ -280,23 +281,32 @@ def check_rejected(rejected: list[tuple[str, str]], candidates: int, share: floa
 
 
 class _Block(NamedTuple):
-    """What a worker hands back for some consecutive members."""
+    """What a worker hands back for some consecutive members, whose pixels it has written."""
 
-    pixels: np.ndarray  # uint8 [images, size, size, C]
+    first: int  # row of the first image, if no member before it is rejected
     images: list[tuple[object, ...]]  # path, width, height, mode, pixels_sha256, format
     rejected: list[tuple[str, str]]  # path, reason
 
 
-def _chunks(members: Sequence[Member], size: int, workers: int) -> list[Sequence[Member]]:
-    """Runs of members: at most 32 and some 8 MiB of pixels each, and enough of them for all workers."""
+class _Chunk(NamedTuple):
+    """Consecutive members, and how many there are before them."""
+
+    first: int
+    members: Sequence[Member]
+
+
+def _chunks(members: Sequence[Member], size: int, workers: int) -> list[_Chunk]:
+    """At most 32 members and some 8 MiB of pixels each, and enough of them for all workers."""
     rows = max(1, min(32, 2**23 // (size * size * 3), len(members) // (4 * workers)))
-    return [members[i : i + rows] for i in range(0, len(members), rows)]
+    return [_Chunk(i, members[i : i + rows]) for i in range(0, len(members), rows)]
 
 
-def _decode_chunk(tar: Path, size: int, fit: Fit, channels: Channels, members: Sequence[Member]) -> _Block:
+def _decode_chunk(
+    tar: Path, array: Path, start: int, size: int, fit: Fit, channels: Channels, chunk: _Chunk
+) -> _Block:
     pixels, images, rejected = [], [], []
     with tar.open("rb") as file:
-        for member in members:
+        for member in chunk.members:
             try:
                 decoded = decode_image(read_member(file, member), size, fit, channels)
             except Rejected as reason:
@@ -305,7 +315,9 @@ def _decode_chunk(tar: Path, size: int, fit: Fit, channels: Channels, members: S
             pixels.append(decoded.pixels)
             sha256 = hashlib.sha256(decoded.pixels).hexdigest()
             images.append((member.path, *decoded[1:4], sha256, decoded.format))
-    return _Block(np.array(pixels, np.uint8).reshape(-1, size, size, _COUNT[channels]), images, rejected)
+    if pixels:
+        write_rows(array, start, chunk.first, np.stack(pixels))
+    return _Block(chunk.first, images, rejected)
 
 
 def read_member(file: BinaryIO, member: Member) -> bytes:
@@ -320,7 +332,7 @@ def read_member(file: BinaryIO, member: Member) -> bytes:
 
 
 def _decode_in_order(
-    decode: Callable[[Sequence[Member]], _Block], chunks: Sequence[Sequence[Member]], workers: int
+    decode: Callable[[_Chunk], _Block], chunks: Sequence[_Chunk], workers: int
 ) -> Iterator[_Block]:
     """`decode(chunk)` of each chunk, in order; few are under way at once, so that memory does not grow."""
     workers = min(workers, len(chunks))
@@ -342,10 +354,10 @@ def _decode_in_order(
             yield running.popleft().result()
             done += 1
     except BrokenProcessPool:
-        suspects = chunks[done : done + 2 * workers + 1]
+        suspects = [member.path for chunk in chunks[done : done + 2 * workers + 1] for member in chunk.members]
         raise UserError(
             "a decoding process was killed, for lack of memory or by a fault in a decoder, at one of the "
-            f"files from {suspects[0][0].path} to {suspects[-1][-1].path}; free memory or remove the file"
+            f"files from {suspects[0]} to {suspects[-1]}; free memory or remove the file"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)

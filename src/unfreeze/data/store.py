@@ -23,8 +23,12 @@ class ArrayWriter:
     The file appears at `path` when the block ends well, with the bytes that `np.save` would write; otherwise
     nothing remains and an older file stays.
 
+    Or other processes write the rows, by `write_rows`, and the writer is told to `keep` them.
+
     Attributes:
-        rows: the number of rows appended so far.
+        rows: the number of rows appended or kept so far.
+        temporary: the file, until the block ends.
+        start: of the first row in it, in bytes.
     """
 
     def __init__(self, path: Path, tail_shape: tuple[int, ...], dtype: DTypeLike) -> None:
@@ -32,12 +36,14 @@ class ArrayWriter:
         self._path = path
         self._tail_shape = tuple(tail_shape)
         self._dtype = np.dtype(dtype)
+        self._row_bytes = math.prod(tail_shape) * self._dtype.itemsize
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            temporary = stack.enter_context(replacing(self._path))
-            self._file = stack.enter_context(temporary.open("wb"))
+            self.temporary = stack.enter_context(replacing(self._path))
+            self._file = stack.enter_context(self.temporary.open("wb"))
             self._write_header()
+            self.start = self._file.tell()
             self._stack = stack.pop_all()
         return self
 
@@ -50,12 +56,24 @@ class ArrayWriter:
         self._file.write(np.ascontiguousarray(block))
         self.rows += len(block)
 
+    def keep(self, first: int, count: int) -> None:
+        """Take `count` rows that stand from row `first` on as the next ones: where rows before them were left out
+        they move up. None that is kept later may stand before them."""
+        if first != self.rows:
+            with self.temporary.open("r+b") as file:
+                file.seek(self.start + first * self._row_bytes)
+                moved = file.read(count * self._row_bytes)
+                file.seek(self.start + self.rows * self._row_bytes)
+                file.write(moved)
+        self.rows += count
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._stack:
             if error is not None:
                 raise error
+            self._file.truncate(self.start + self.rows * self._row_bytes)  # rows may have moved up
             self._file.seek(0)
             self._write_header()
 
@@ -64,6 +82,13 @@ class ArrayWriter:
         descr = np.lib.format.dtype_to_descr(self._dtype)
         header = {"descr": descr, "fortran_order": False, "shape": (self.rows, *self._tail_shape)}
         np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def write_rows(file: Path, start: int, first: int, rows: np.ndarray) -> None:
+    """Write `rows` from row `first` on into a file whose first row is to begin at byte `start` (`ArrayWriter`)."""
+    with file.open("r+b") as opened:
+        opened.seek(start + first * rows[0].nbytes)
+        opened.write(np.ascontiguousarray(rows))
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

@@ -38,10 +38,12 @@ def build_head(features: int, classes: int, params: HeadParams, seed: int) -> nn
     import torch
     from torch import nn
 
+    from unfreeze.model.dropout import Dropout
+
     widths = [features, *params.hidden, classes]
     layers: list[nn.Module] = []
     for width, dropout, out in zip(widths, params.dropout, widths[1:], strict=False):
-        layers += [nn.BatchNorm1d(width), nn.Dropout(dropout), nn.Linear(width, out), nn.ReLU(inplace=True)]
+        layers += [nn.BatchNorm1d(width), Dropout(dropout), nn.Linear(width, out), nn.ReLU(inplace=True)]
     head = nn.Sequential(*layers[:-1])
     generator = torch.Generator().manual_seed(draws.seed_of(seed, "head"))
     for layer in head:

@@ -42,7 +42,7 @@ def _fold(group: nn.Module) -> nn.Module:
     if weights is None:
         return group
     folded = fuse(fx.symbolic_trace(group), inplace=True)
-    if weights.device.type == "cpu" and torch.backends.mkldnn.is_available():
+    if weights.device.type == "cpu" and weights.dtype == torch.float32 and torch.backends.mkldnn.is_available():
         _join(folded)
     return folded
 
@@ -85,7 +85,7 @@ def _join(network: fx.GraphModule) -> None:
             continue
         spent, others, activation = [], [], (None, [])
         after = only_user(node)
-        if what(after) in ADDITIONS:
+        if what(after) in ADDITIONS and not after.kwargs:  # those would weigh it
             others = [each for each in after.args if each in before and each is not node]
             spent = [after] * len(others)
         after = only_user(spent[0] if spent else node)

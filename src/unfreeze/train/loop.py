@@ -323,14 +323,18 @@ def predict(
 
         parts = [batches[share] for share in shares(len(batches), fabric.world_size)]
         own = parts[fabric.global_rank] or batches[:1]  # who has none looks at the first to know the shape
-    logits = []
+    logits, done = torch.empty(0), 0
     for batch in own:
         with fabric.autocast():
-            logits.append(call(model, inputs(batch, epoch)).float().cpu())
+            found = call(model, inputs(batch, epoch)).float().cpu()
+        if not done:  # one tensor: pieces kept between activations would take the heap apart, by a megabyte each
+            logits = found.new_empty(sum(map(len, own)), *found.shape[1:])
+        logits[done : done + len(found)] = found
+        done += len(found)
     if fabric.world_size == 1:
-        return torch.cat(logits)
+        return logits
     counts = [sum(map(len, part)) for part in parts]
-    return gather(torch.cat(logits)[: counts[fabric.global_rank]].to(fabric.device), counts).cpu()
+    return gather(logits[: counts[fabric.global_rank]].to(fabric.device), counts).cpu()
 
 
 def probabilities(logits: Tensor, multi: bool) -> np.ndarray:
