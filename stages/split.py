@@ -16,10 +16,10 @@ from unfreeze.params import load
 
 def main() -> str:
     params = load("split", split=SplitParams).split
-    images = files.read_table(paths.IMAGES_CSV)
+    images = files.read_table(paths.IMAGES_CSV, None if params.labels == "records" else ["path", "pixels_sha256"])
     found = images.columns["path"]
     rejected = [row["path"] for row in files.read_csv(paths.REJECTED_CSV)]
-    index = files.read_table(paths.EXTRACTED_CSV)
+    index = files.read_table(paths.EXTRACTED_CSV, ["path"] if params.labels == "folders" else None)
 
     unmatched: list[tuple[str, str]] = []
     if params.labels == "folders":

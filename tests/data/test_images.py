@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from pydantic import ValidationError
@@ -450,9 +451,17 @@ def test_workers_end_with_their_parent(tmp_path):
         parent.kill()
     assert len(set(workers)) == 2
     deadline = time.monotonic() + 10
-    while any(Path("/proc", worker).exists() for worker in workers):
+    while any(runs(int(worker)) for worker in workers):
         assert time.monotonic() < deadline, "workers outlive their parent"
         time.sleep(0.05)
+
+
+def runs(pid: int) -> bool:
+    """Whether the process has not ended: one that has stays a zombie until whoever inherited it looks."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def touch(folder, chunk):
