@@ -41,9 +41,11 @@ def learner(args):
     )  # fmt: skip
     arch = partial(load, args.arch, args.weights)
     arch.__name__ = args.arch
+    # fastai finds the end of the body by its pooling layer; of networks with `features` that is a function.
+    cut = -1 if hasattr(arch(), "features") else None
     learn = vision_learner(
         loaders, arch, loss_func=CrossEntropyLossFlat(), metrics=accuracy, pretrained=False, normalize=False,
-        train_bn=args.train_bn,
+        train_bn=args.train_bn, cut=cut,
     )  # fmt: skip
     learn.freeze()
     learn.path = args.data  # where its finder saves the network, beside the photographs
