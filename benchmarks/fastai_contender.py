@@ -14,6 +14,7 @@ from fastai.vision.all import (
     imagenet_stats,
     vision_learner,
 )
+from fastai.vision.learner import default_split, model_meta
 from torchvision import models
 
 from benchmarks.contender import FINDER_STEPS, HEAD_EPOCHS, VIEWS, run, timed
@@ -41,11 +42,11 @@ def learner(args):
     )  # fmt: skip
     arch = partial(load, args.arch, args.weights)
     arch.__name__ = args.arch
-    # fastai finds the end of the body by its pooling layer; of networks with `features` that is a function.
-    cut = -1 if hasattr(arch(), "features") else None
+    if hasattr(arch(), "features"):  # fastai finds a body's end by its pooling layer, which here is a function
+        model_meta[arch] = {"cut": -1, "split": default_split}
     learn = vision_learner(
         loaders, arch, loss_func=CrossEntropyLossFlat(), metrics=accuracy, pretrained=False, normalize=False,
-        train_bn=args.train_bn, cut=cut,
+        train_bn=args.train_bn,
     )  # fmt: skip
     learn.freeze()
     learn.path = args.data  # where its finder saves the network, beside the photographs
