@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -115,3 +120,22 @@ def test_half_precision_is_near_and_its_head_gets_32_bits(arch, bound):
     assert found.dtype == torch.float32
     error = ((found - expected).norm() / expected.norm()).item()
     assert 0 < error < bound
+
+
+HALF_WITHOUT_THE_INSTRUCTIONS = """
+import sys, torch
+sys.path.insert(0, sys.argv[1])
+from test_inference import for_inference, network_of
+network = network_of("resnet18", 64)
+images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+with torch.no_grad():
+    expected, found = network(images), for_inference(network, half=True)(images)
+print(((found - expected).norm() / expected.norm()).item())
+"""
+
+
+def test_half_precision_works_where_onednn_may_not_compute_in_it():
+    command = [sys.executable, "-c", HALF_WITHOUT_THE_INSTRUCTIONS, str(Path(__file__).parent)]
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert 0 < float(found) < 0.02

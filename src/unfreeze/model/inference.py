@@ -30,21 +30,26 @@ def for_inference(network: Network, half: bool = False) -> Network:
         half: the backbone computes in bfloat16, with 8 bits of precision. `network` itself is left as it is.
     """
     folded = copy.deepcopy(network).eval().requires_grad_(False)
-    folded.early, folded.late = _fold(folded.early), _fold(folded.late)
+    folded.early, folded.late = _fold(folded.early, half), _fold(folded.late, half)
     if half:
         folded.bf16 = True
         folded.early.bfloat16(), folded.late.bfloat16()
     return folded.to(memory_format=torch.channels_last)
 
 
-def _fold(group: nn.Module) -> nn.Module:
+def _fold(group: nn.Module, half: bool) -> nn.Module:
     weights = next((module.weight for module in group.modules() if isinstance(module, nn.BatchNorm2d)), None)
     if weights is None:
         return group
     folded = fuse(fx.symbolic_trace(group), inplace=True)
-    if weights.device.type == "cpu" and weights.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+    if weights.device.type == "cpu" and weights.dtype == torch.float32 and _can_join(half):
         _join(folded)
     return folded
+
+
+def _can_join(half: bool) -> bool:
+    """Whether oneDNN is here, and with the instructions that it may use (ONEDNN_MAX_CPU_ISA) computes so."""
+    return torch.backends.mkldnn.is_available() and (not half or torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Joined(nn.Module):
