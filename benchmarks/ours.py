@@ -16,6 +16,7 @@ STEP = {
 }  # fmt: skip
 HEAD_LR, LR = 0.01, 0.003
 SEED = 1
+ROWS, WIDTH = 20_000, 1024
 
 
 def prepare(args, found) -> SimpleNamespace:
@@ -80,6 +81,23 @@ def frozen(args) -> dict:
         _, found["score"] = _train_head(task, args.batch)
     found["images"] = HEAD_EPOCHS * len(task.table.rows["train"])
     found["seconds"] = found["decode"] + found["forward"] + found["head"]
+    return found
+
+
+def head(args) -> dict:
+    """Five epochs of the course's head over ROWS x WIDTH random features in memory, in batches of 64."""
+    fabric = start(RuntimeParams(device=args.device, precision="32", strict=False, threads="auto"))
+    import torch
+
+    from unfreeze.model.head import HeadParams
+    from unfreeze.train.head import StoredFeatures
+
+    features = np.random.default_rng(SEED).standard_normal((ROWS, WIDTH), np.float32)
+    cache = StoredFeatures([features], np.empty((ROWS, 0), np.float32), fabric.device)
+    found, rows = {"images": HEAD_EPOCHS * ROWS}, np.arange(ROWS)
+    targets = torch.from_numpy(rows % 10).to(fabric.device)
+    with timed(found, "seconds"):
+        _fit_head(fabric, cache, HeadParams(hidden=[512], dropout=[0.25, 0.5]), targets, 10, rows, 64)
     return found
 
 
@@ -191,23 +209,38 @@ def _train_head(task, batch: int) -> tuple:
     """The head after five epochs, and its accuracy on the validation images."""
     import torch
 
-    from unfreeze.model.head import build_head
-    from unfreeze.train.head import fit_head, predict_head
-    from unfreeze.train.schedule import TrainHeadParams
+    from unfreeze.train.head import predict_head
 
     cache, table = _read_features(task), task.table
     targets = torch.from_numpy(table.targets).to(task.fabric.device)
-    head = build_head(cache.width, len(table.classes), task.head, SEED).to(task.fabric.device)
-    params = TrainHeadParams(
-        **STEP, batch_size=batch, schedule="one_cycle", lr=HEAD_LR, cycles=1, cycle_len=HEAD_EPOCHS, cycle_mult=1
-    )  # fmt: skip
-    for _ in fit_head(
-        task.fabric, head, cache, targets, table.rows["train"], params, HEAD_LR, (SEED, "train-head")
-    ):
-        pass
+    head = _fit_head(task.fabric, cache, task.head, targets, len(table.classes), table.rows["train"], batch)
     logits = predict_head(task.fabric, head, cache, table.rows["valid"])
     return head, float((logits.argmax(1).numpy() == table.targets[table.rows["valid"]]).mean())
 
 
+def _fit_head(fabric, cache, shape, targets, classes: int, rows: np.ndarray, batch: int):
+    """A head of this shape after five epochs on `rows`."""
+    from unfreeze.model.head import build_head
+    from unfreeze.train.head import fit_head
+    from unfreeze.train.schedule import TrainHeadParams
+
+    head = build_head(cache.width, classes, shape, SEED).to(fabric.device)
+    params = TrainHeadParams(
+        **STEP, batch_size=batch, schedule="one_cycle", lr=HEAD_LR, cycles=1, cycle_len=HEAD_EPOCHS, cycle_mult=1
+    )  # fmt: skip
+    for _ in fit_head(fabric, head, cache, targets, rows, params, HEAD_LR, (SEED, "train-head")):
+        pass
+    return head
+
+
 if __name__ == "__main__":
-    run({"features": features, "frozen": frozen, "unfrozen": unfrozen, "lr_find": lr_find, "tta": tta})
+    run(
+        {
+            "features": features,
+            "frozen": frozen,
+            "head": head,
+            "unfrozen": unfrozen,
+            "lr_find": lr_find,
+            "tta": tta,
+        }
+    )

@@ -64,6 +64,7 @@ def plan(bf16: bool) -> list[Line]:
         lines.append(Line(task, "fastai", FASTAI, flags=("--train-bn",)))
         if task == "frozen":
             lines.append(Line(task, "fastai, train_bn=False", FASTAI))
+            lines.append(Line("head", "unfreeze, 20,000 rows, 5 epochs", OURS))
         if task == "unfrozen" and bf16:
             lines.append(Line(task, "fastai, bf16", FASTAI, "bf16", ("--train-bn",)))
         if task in ("features", "unfrozen"):
@@ -184,7 +185,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1, help="unfrozen ones")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--tasks", default="features,frozen,unfrozen,lr_find,tta", help="of these")
+    parser.add_argument("--tasks", default="features,frozen,head,unfrozen,lr_find,tta", help="of these")
     args = parser.parse_args()
     from unfreeze.runtime import supports_bf16
 
