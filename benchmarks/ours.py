@@ -234,13 +234,4 @@ def _fit_head(fabric, cache, shape, targets, classes: int, rows: np.ndarray, bat
 
 
 if __name__ == "__main__":
-    run(
-        {
-            "features": features,
-            "frozen": frozen,
-            "head": head,
-            "unfrozen": unfrozen,
-            "lr_find": lr_find,
-            "tta": tta,
-        }
-    )
+    run({task.__name__: task for task in (features, frozen, head, unfrozen, lr_find, tta)})

@@ -89,7 +89,7 @@ def start(params: RuntimeParams, exact: bool = False, devices: Devices = 1) -> F
     """
     keep_freed_memory()
     # OpenMP threads that wait for each other without sleeping take the core from the one they wait for when
-    # anything else runs: by default training is three times slower on a busy machine. A wait as short as this costs
+    # anything else runs: by default training is three times slower on a busy machine. So short a wait costs
     # nothing there, and on an idle one the head's small steps are 12% faster than with a fifth of it.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if params.strict:
