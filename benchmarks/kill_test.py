@@ -8,7 +8,8 @@ small, or with `--params`. Then come rounds. Each starts from no outs and an emp
 stage must then end by itself. A last `dvc repro` of the round must succeed, and leave the same files as the
 undisturbed run, dvc.lock and metrics included, and nothing else. Exit status: 0 if all rounds did, else 1.
 
-DVC writes two files of its own in place. One that a kill has cut off is deleted, as README says, and counted.
+DVC writes two files of its own in place, and a folder before the file in it. What a kill has cut off is mended as
+README says, and counted.
 """
 
 import argparse
@@ -46,8 +47,10 @@ MOST = 8
 CUT_OFF = {
     "dvc.lock": r"dvc\.lock' (is invalid|validation failed)",
     ".dvc/tmp/rwlock": r"Unable to read RWLock-file|RWLock-file .* format error",
+    ".dvc/cache/runs": r"join\(\) argument must be .* not 'NoneType'",
 }
-"""What DVC says of its own files when a kill came while it wrote them."""
+"""What DVC says of its own files when a kill came while it wrote them; of the run cache, when it came between an
+entry's folder and its file."""
 PATIENCE = 60
 """Seconds in which a stage whose dvc was killed must have ended."""
 
@@ -57,7 +60,7 @@ class Failed(Exception):
 
 
 class CutOff(Exception):
-    """DVC cannot read a file of its own, which the message names."""
+    """DVC cannot read a file or a folder of its own, which the message names."""
 
 
 class Run:
@@ -167,6 +170,21 @@ def left(folder: Path) -> dict[str, str]:
     }
 
 
+def mend(folder: Path, name: str) -> None:
+    """Do what README says about one of CUT_OFF: delete the file, or the empty folders in the run cache.
+
+    Raises:
+        Failed: there is no empty folder, so that DVC's error has another cause.
+    """
+    path = folder / name
+    if path.is_file():
+        path.unlink()
+    else:
+        empty = ["find", str(path), "-type", "d", "-empty", "-print", "-delete"]
+        if not subprocess.run(empty, check=True, capture_output=True).stdout:
+            raise Failed(f"dvc repro failed, but no folder of {path} is empty")
+
+
 def kill_once(run: Run, draw: random.Random, place: int, seconds: dict[str, float]) -> tuple[str, str] | None:
     """Kill `run` at a moment of the stage number `place`, or of the next one that runs; the stage and the victim.
     None: it ended before."""
@@ -202,7 +220,7 @@ def disturbed(folder: Path, draw: random.Random, count: int, seconds: dict[str, 
                 over = True
             except CutOff as name:
                 cut_off.append(str(name))
-                (folder / str(name)).unlink()
+                mend(folder, str(name))
     return kills, cut_off
 
 
@@ -240,7 +258,7 @@ def main() -> int:
     same = f"{rounds - failures} of {rounds} rounds ended with the same {len(wanted)} files"
     print(f"\n{counted.total()} kills; {same}.")
     for name in CUT_OFF:
-        print(f"{name} was cut off and deleted {cut_off[name]} times.")
+        print(f"{name} was cut off and mended {cut_off[name]} times.")
     return 1 if failures else 0
 
 

@@ -3,9 +3,10 @@
 import random
 import re
 
+import pytest
 from small_project import STAGES, copy_run, dvc, git, ran
 
-from benchmarks.kill_test import BEFORE, CUT_OFF, disturbed, left
+from benchmarks.kill_test import BEFORE, CUT_OFF, disturbed, left, mend
 
 
 def test_a_run_that_is_killed_again_and_again_ends_the_same(small_run, tmp_path):
@@ -19,13 +20,24 @@ def test_a_run_that_is_killed_again_and_again_ends_the_same(small_run, tmp_path)
     assert left(folder) == left(small_run), kills
 
 
-def test_a_file_of_dvc_s_that_was_cut_off_is_deleted_and_nothing_runs_again(small_run, tmp_path):
+@pytest.mark.parametrize("name", ["dvc.lock", ".dvc/tmp/rwlock"])
+def test_a_file_of_dvc_s_that_was_cut_off_is_deleted_and_nothing_runs_again(name, small_run, tmp_path):
     folder = copy_run(small_run, tmp_path / "project")
-    for name, pattern in CUT_OFF.items():
-        file = folder / name
-        text = file.read_text()
-        file.write_text(text[: max(1, text.rfind(":") - 1)])  # within the last key, if there is one
-        assert re.search(pattern, dvc(folder, "repro", ok=False)), name
-        file.unlink()
-        assert ran(dvc(folder, "repro")) == [], name
+    text = (folder / name).read_text()
+    (folder / name).write_text(text[: max(1, text.rfind(":") - 1)])  # within the last key, if there is one
+    assert re.search(CUT_OFF[name], dvc(folder, "repro", ok=False))
+    mend(folder, name)
+    assert ran(dvc(folder, "repro")) == []
+    assert left(folder) == left(small_run)
+
+
+def test_an_entry_of_the_run_cache_that_was_cut_off_is_deleted_and_one_stage_runs_again(small_run, tmp_path):
+    folder = copy_run(small_run, tmp_path / "project")
+    runs = folder / ".dvc/cache/runs"
+    (entry,) = [file for file in runs.glob("*/*/*") if "stages/report.py" in file.read_text()]
+    entry.unlink()
+    (folder / "dvc.lock").unlink()
+    assert re.search(CUT_OFF[".dvc/cache/runs"], dvc(folder, "repro", ok=False))
+    mend(folder, ".dvc/cache/runs")
+    assert ran(dvc(folder, "repro")) == ["report"]
     assert left(folder) == left(small_run)
