@@ -53,8 +53,8 @@ def main() -> str:
     folds = (table.folds, classes, params.head, params.train_head, lr, params.seed)
     held_out = cross_validate(fabric, features, targets, *folds)
     write_out_of_fold(paths.TRAIN_HEAD / "out_of_fold.csv", table, held_out)
-    if table.folds.max() >= 0:
-        found["cross_validation"] = judge.fold_scores(held_out, table.targets, table.folds)
+    if (folded := table.folds >= 0).any():
+        found["cross_validation"] = judge.fold_scores(held_out, table.targets[folded], table.folds[folded])
     files.write_json(paths.TRAIN_HEAD / "metrics.json", found)
     checkpoint.remove()
     headline, loss = found["valid"][table.headline], found["valid"]["log_loss"]

@@ -7,7 +7,7 @@ from unfreeze.console import run
 from unfreeze.data.store import open_array
 from unfreeze.data.table import read_split
 from unfreeze.evaluate.submission import SubmissionParams, plan_submission, write_submission
-from unfreeze.evaluate.tta import TtaParams, predict_views
+from unfreeze.evaluate.tta import TtaParams, predict_views, stored
 from unfreeze.files import read_table
 from unfreeze.params import Seed, load
 from unfreeze.runtime import RuntimeParams, computes_half, start
@@ -29,26 +29,27 @@ def main() -> str:
     from unfreeze.model.inference import for_inference
     from unfreeze.model.network import load_head, load_network
     from unfreeze.train.head import predict_head, read_features
-    from unfreeze.train.loop import probabilities
 
     pixels, numbers = open_array(paths.PIXELS), open_array(paths.NUMBERS)
     table = read_split(paths.SPLIT_CSV, len(pixels))
     rows = np.concatenate([table.rows["valid"], table.rows["test"]])
     plan = plan_submission(params.submission, table, paths.EXTRACTED_CSV, paths.EXTRACTED_TAR)
     views = (params.tta.views, params.augment, params.seed, BATCH, table.multi)
-    predictions, half, kept = [], computes_half(fabric), kept_on(fabric.device, pixels)
-    for path in [*sorted(paths.SNAPSHOTS.glob("*.safetensors")), paths.MODEL]:
+    half, kept, tta = computes_half(fabric), kept_on(fabric.device, pixels), 0
+    models = [*sorted(paths.SNAPSHOTS.glob("*.safetensors")), paths.MODEL]
+    for path in models:
         network, card = load_network(path)
         network.to(fabric.device, memory_format=torch.channels_last)
         images = Images(kept, card.size, fabric.device, numbers=numbers)
-        predictions.append(predict_views(fabric, for_inference(network, half), images, rows, *views))
-    plain, tta = predictions[-1][0], np.mean([mean for _, mean in predictions], axis=0)
+        plain, seen = predict_views(fabric, for_inference(network, half), images, rows, *views)
+        tta = np.add(tta, seen, out=seen)
+    tta /= len(models)
 
     methods = {"plain": plain, "tta": tta}
     features = read_features(paths.FEATURES, paths.NUMBERS, fabric.device)
     if features.count:
         logits = predict_head(fabric, load_head(paths.HEAD)[0].to(fabric.device), features, rows)
-        methods = {"head": probabilities(logits, table.multi), **methods}
+        methods = {"head": stored(logits, table.multi), **methods}
     if not fabric.is_global_zero:  # the first rank writes for all
         return ""
     metrics = write_results(paths.EVALUATE, table, rows, methods, params.tta.thresholds)

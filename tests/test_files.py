@@ -1,9 +1,10 @@
 import json
 
+import numpy as np
 import pytest
 
 from unfreeze import files
-from unfreeze.files import read_csv, read_table, replacing, write_csv, write_json
+from unfreeze.files import Texts, read_csv, read_table, replacing, write_csv, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -32,13 +33,21 @@ def test_json_refuses_nan(tmp_path):
 
 
 def test_a_table_by_columns_has_the_rows_that_read_csv_gives(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "BLOCK", 7)  # several blocks, and a column of more and one of fewer texts than FEW
-    monkeypatch.setattr(files, "FEW", 5)
+    monkeypatch.setattr(files, "BLOCK", 7)
     path = tmp_path / "x.csv"
     write_csv(path, ["row", "a,b", "same"], [(i, f"ü\n{i}", i % 2) for i in range(20)])
     table, rows = read_table(path), read_csv(path)
     assert list(table) == rows and table[:3] == rows[:3] and table[-1] == rows[-1] and len(table) == 20
-    assert len({id(text) for text in table.columns["same"]}) == 2
     assert list(read_table(path, ["same", "row"]))[1] == {"same": "1", "row": "1"}
     write_csv(path, ["row"], [])
     assert list(read_table(path)) == [] and not read_table(path)
+
+
+def test_texts_are_a_sequence_of_what_was_put_in():
+    given = ["", "ü", "a\n,b", "𝄞", ""]
+    texts = Texts(given)
+    assert list(texts) == given == [texts[i] for i in range(5)] == texts[:] and len(texts) == 5
+    assert texts[-2] == "𝄞" and texts[1:4:2] == ["ü", "𝄞"] and texts[np.int64(1)] == "ü"
+    assert "a\n,b" in texts and list(Texts()) == []
+    with pytest.raises(IndexError):
+        texts[5]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from unfreeze.console import UserError
-from unfreeze.data.store import ArrayWriter, open_array, write_rows
+from unfreeze.data.store import ArrayWriter, open_array, scratch, write_rows
 
 
 def write(path, array, block=2):
@@ -147,3 +147,23 @@ def test_pickled_objects_are_refused(tmp_path):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"none\.npy is missing; run dvc repro"):
         open_array(tmp_path / "none.npy")
+
+
+def test_a_scratch_array_is_zeros_that_can_be_written_and_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    array = scratch((3, 2), np.float64)
+    assert (array.shape, array.dtype) == ((3, 2), np.float64) and not array.any()
+    array += 1
+    assert array.sum() == 6 and not list(tmp_path.iterdir())
+    assert scratch((0, 5), np.float32).shape == (0, 5)
+
+
+def test_a_scratch_array_that_the_disk_has_no_room_for_is_an_error_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        with pytest.raises(OSError):
+            scratch((1 << 20, 2), np.uint8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

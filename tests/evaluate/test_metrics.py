@@ -95,3 +95,19 @@ def test_fold_scores():
     result = metrics.fold_scores(probabilities, TARGETS, folds)
     assert result["folds"] == 2
     assert result["accuracy"] == {"mean": 0.75, "std": pytest.approx(np.std([0.5, 1], ddof=1))}
+
+
+def test_more_images_than_fit_into_a_block_have_the_same_numbers(monkeypatch):
+    rng = np.random.default_rng(0)
+    probabilities, targets = rng.dirichlet(np.ones(7), 50), rng.integers(0, 7, 50)
+    whole = metrics.scores(probabilities, targets), metrics.uncertainty(probabilities)
+    monkeypatch.setattr(metrics, "BLOCK", 8)
+    assert metrics.scores(probabilities, targets) == pytest.approx(whole[0], rel=1e-14)
+    assert np.array_equal(metrics.uncertainty(probabilities), whole[1])
+    assert np.array_equal(metrics.top_classes(probabilities, 3), np.argsort(-probabilities, axis=1)[:, :3])
+
+
+def test_consecutive_positions_take_no_copy():
+    assert metrics.span(np.array([3, 4, 5])) == slice(3, 6)
+    assert metrics.span(np.array([], dtype=np.int64)) == slice(0, 0)
+    assert metrics.span(np.array([3, 5])).tolist() == [3, 5]

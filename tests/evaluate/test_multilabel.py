@@ -140,7 +140,7 @@ def test_results_of_several_labels(tmp_path, table, rule):
 
 
 def test_out_of_fold_predictions_of_several_labels(tmp_path, table):
-    write_out_of_fold(tmp_path / "oof.csv", table, np.full((7, 2), 0.5))
+    write_out_of_fold(tmp_path / "oof.csv", table, np.full((4, 2), 0.5))
     assert [(row["row"], row["labels"]) for row in read_csv(tmp_path / "oof.csv")] == [
         ("0", "a b"), ("1", "-"), ("2", "a"), ("3", "-"),
     ]  # fmt: skip

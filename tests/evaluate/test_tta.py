@@ -89,8 +89,7 @@ def test_results_of_labelled_and_unlabelled_images(tmp_path, table):
 
 
 def test_out_of_fold_predictions(tmp_path, table):
-    probabilities = np.full((6, 2), 0.5)
-    write_out_of_fold(tmp_path / "oof.csv", table, probabilities)
+    write_out_of_fold(tmp_path / "oof.csv", table, np.full((4, 2), 0.5))
     assert [(row["row"], row["fold"], row["label"]) for row in read_csv(tmp_path / "oof.csv")] == [
         ("0", "0", "a"), ("1", "1", "a"), ("2", "0", "b"), ("4", "1", "b"),
     ]  # fmt: skip

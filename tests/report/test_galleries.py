@@ -76,13 +76,13 @@ def test_predictions_come_back_as_written(tmp_path) -> None:
     read = read_predictions(file)
     assert read.classes == ["p_a", "b,\nc"]
     assert read.row.tolist() == [3, 9]
-    assert read.path == ["x, y.png", "ü.png"]
+    assert list(read.path) == ["x, y.png", "ü.png"]
     assert read.split.tolist() == ["valid", "test"]
     assert read.actual.tolist() == [0, -1]
     assert read.predicted.tolist() == [1, 0]
     assert read.uncertainty.tolist() == [0.5, 0]
     assert read.probabilities.tolist() == [[0.25, 0.75], [1, 0]]
-    assert read.take(np.array([1])).path == ["ü.png"]
+    assert list(read.take(np.array([1])).path) == ["ü.png"]
 
 
 def test_predictions_without_lines_are_empty_arrays(tmp_path) -> None:

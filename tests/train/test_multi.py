@@ -152,5 +152,5 @@ def test_cross_validation_gives_each_label_its_own_probability(fabric, problem):
     features, targets = problem
     folds = np.append(np.arange(54) % 3, [-1] * 6)
     found = cross_validate(fabric, features, targets, folds, 3, HEAD, TRAIN, 0.2, 1)
-    assert np.isnan(found[54:]).all() and not np.allclose(found[:54].sum(1), 1)
-    assert ((found[:54] > 0.5) == (targets[:54].numpy() > 0)).mean() > 0.9
+    assert found.shape == (54, 3) and not np.allclose(found.sum(1), 1)
+    assert ((found > 0.5) == (targets[:54].numpy() > 0)).mean() > 0.9

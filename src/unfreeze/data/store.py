@@ -1,6 +1,9 @@
 """Arrays in `.npy` files: appended block by block, read as memory maps, never pickled."""
 
 import math
+import mmap
+import os
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -95,6 +98,20 @@ def write_array(path: Path, array: np.ndarray) -> None:
     """Write a whole array as `ArrayWriter` does."""
     with ArrayWriter(path, array.shape[1:], array.dtype) as writer:
         writer.append(array)
+
+
+def scratch(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    """An array of zeros in a file without a name in the current folder: it need not fit into memory, and nothing
+    is left of it whatever happens.
+
+    Raises:
+        OSError: the disk has no room for it.
+    """
+    dtype, count = np.dtype(dtype), math.prod(shape)
+    with tempfile.TemporaryFile(dir=".") as file:
+        size = max(1, count * dtype.itemsize)
+        os.posix_fallocate(file.fileno(), 0, size)  # a full disk would else be a crash at some later time
+        return np.frombuffer(mmap.mmap(file.fileno(), size), dtype, count).reshape(shape)
 
 
 def open_array(path: Path) -> np.ndarray:

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from unfreeze.console import UserError
-from unfreeze.files import read_table, write_csv
+from unfreeze.files import Texts, read_table, write_csv
 
 NO_LABELS = "-"
 """The multi-label text of an image that is known to have none of the labels; "" is one that nobody labelled."""
+PARTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class SplitTable:
     rows: dict[str, np.ndarray]
     targets: np.ndarray
     folds: np.ndarray
-    paths: list[str]
+    paths: Sequence[str]
     multi: bool = False
 
     @property
@@ -59,16 +60,16 @@ def read_split(path: Path, images: int | None) -> SplitTable:
     folds = np.full(images, -1)
     targets[row] = known
     folds[row] = _numbers(table["fold"])
-    part = np.array(table["split"], dtype=str)
-    paths = [""] * images
-    for i, name in zip(row.tolist(), table["path"], strict=True):
-        paths[i] = name
+    index = {name: i for i, name in enumerate(PARTS)}
+    part = np.fromiter((index.get(text, -1) for text in table["split"]), np.int8, len(row))
+    line = np.full(images, -1)
+    line[row] = np.arange(len(row))
     return SplitTable(
         classes,
-        {name: row[part == name] for name in ("train", "valid", "test")},
+        {name: row[part == i] for i, name in enumerate(PARTS)},
         targets,
         folds,
-        paths,
+        Texts(table["path"][i] if i >= 0 else "" for i in line),
         multi,
     )
 

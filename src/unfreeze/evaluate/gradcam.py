@@ -42,7 +42,7 @@ def worth_a_look(
     """
     part = "test" if len(table.labelled("test")) else "valid"
     chosen = np.flatnonzero(np.isin(rows, table.labelled(part)))
-    targets, p = table.targets[rows[chosen]], probabilities[chosen]
+    targets, p = table.targets[rows[chosen]], probabilities[metrics.span(chosen)]
     if table.multi:
         gap = np.abs(p - targets)
         wrong, two = gap.max(1), metrics.top_classes(gap, 2)

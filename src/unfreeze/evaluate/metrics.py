@@ -4,7 +4,7 @@ Everywhere `probabilities` is float64 `[N, C]` with rows that sum to 1 and `targ
 Whatever is undefined (the recall of a class without images) is None and takes no part in a mean.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from sklearn.metrics import (
@@ -15,6 +15,8 @@ from sklearn.metrics import (
 )
 
 BINS = 15
+BLOCK = 65_536
+"""Images whose probabilities are copied at a time."""
 
 
 def scores(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float | int | None]:
@@ -28,7 +30,7 @@ def scores(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float | 
     }
     if classes > 5:
         result["top5"] = float((top_classes(probabilities, 5) == targets[:, None]).any(1).mean())
-    result["log_loss"] = float(log_loss(targets, probabilities, labels=range(classes)))
+    result["log_loss"] = mean_log_loss(probabilities, targets)
     result["roc_auc"] = roc_auc(probabilities, targets)
     result["ece"] = calibration_error(probabilities, targets)
     table = per_class(probabilities, targets)
@@ -59,7 +61,17 @@ def mean_and_deviation(each: Sequence[Mapping], names: Sequence[str]) -> dict[st
 
 def top_classes(probabilities: np.ndarray, count: int) -> np.ndarray:
     """The `count` most probable classes of each image, best first; of equals the first class."""
-    return np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+    return _in_blocks(lambda p: np.argsort(-p, axis=1, kind="stable")[:, :count], probabilities)
+
+
+def mean_log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """The mean cross-entropy of the images, in nats."""
+    classes = range(probabilities.shape[1])
+
+    def of(p: np.ndarray, t: np.ndarray) -> list[float]:
+        return [log_loss(t, p, labels=classes, normalize=False)]
+
+    return float(_in_blocks(of, probabilities, targets).sum() / len(targets))
 
 
 def roc_auc(probabilities: np.ndarray, targets: np.ndarray) -> float | None:
@@ -131,8 +143,20 @@ def matthews(counts: np.ndarray) -> float:
 
 def uncertainty(probabilities: np.ndarray) -> np.ndarray:
     """1 less the margin between the two most probable classes: float64 `[N]`, 1 for a tie."""
-    second, first = np.sort(probabilities, axis=1)[:, -2:].T
+    second, first = _in_blocks(lambda p: np.sort(p, axis=1)[:, -2:], probabilities).T
     return 1 - (first - second)
+
+
+def span(positions: np.ndarray) -> slice | np.ndarray:
+    """Ascending `positions`, as a slice where they are consecutive: that takes no copy."""
+    first, end = (positions[0], positions[-1] + 1) if len(positions) else (0, 0)
+    return slice(first, end) if end - first == len(positions) else positions
+
+
+def _in_blocks(function: Callable[..., np.ndarray | list], *arrays: np.ndarray) -> np.ndarray:
+    """What `function` gives for so many rows of the `arrays` at a time, one after the other."""
+    starts = range(0, max(1, len(arrays[0])), BLOCK)
+    return np.concatenate([function(*(each[start : start + BLOCK] for each in arrays)) for start in starts])
 
 
 def mean(values: list[float | None]) -> float | None:

@@ -1,6 +1,6 @@
 """Writes what an evaluation found: metrics, predictions, and the tables behind the plots."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,16 +53,13 @@ def _single(
         ]
         bins += [[part, *row.values()] for row in metrics.reliability(p, targets)]
         # DVC's confusion template counts rows itself: one a labelled image, of the split that matters most.
-        truth = (
-            [table.classes[t], table.classes[c]]
-            for t, c in zip(*map(np.ndarray.tolist, (targets, p.argmax(1))), strict=True)
-        )
+        truth = ([table.classes[t], table.classes[c]] for t, c in zip(targets, p.argmax(1), strict=True))
 
     write_csv(folder / "per_class.csv", ["split", "class", "precision", "recall", "f1", "support"], classwise)
     write_csv(folder / "confusion.csv", ["split", "actual", "predicted", "count"], pairs)
     write_csv(folder / "reliability.csv", ["split", "confidence", "accuracy", "count"], bins)
     write_csv(folder / "actual_predicted.csv", ["actual", "predicted"], truth)
-    predicted = [table.classes[c] for c in final.argmax(1)]
+    predicted = (table.classes[c] for c in final.argmax(1))
     _write_predictions(folder, table, rows, predicted, metrics.uncertainty(final), final)
     return found
 
@@ -71,7 +68,7 @@ def _multi(
     folder: Path, table: SplitTable, rows: np.ndarray, methods: Mapping[str, np.ndarray], rule: Rule
 ) -> Metrics:
     prevalence = table.targets[table.labelled("train")].mean(0, dtype=np.float64)
-    methods = {"prevalence": np.tile(prevalence, (len(rows), 1)), **methods}
+    methods = {"prevalence": np.broadcast_to(prevalence, (len(rows), len(prevalence))), **methods}
     final = methods["tta"]
     valid = np.isin(rows, table.labelled("valid"))
     thresholds = {name: tune(p[valid], table.targets[rows[valid]])[rule] for name, p in methods.items()}
@@ -107,48 +104,47 @@ def _multi(
     write_csv(folder / "confusion.csv", ["split", "class", "tp", "fp", "fn", "tn"], counts)
     write_csv(folder / "reliability.csv", ["split", "confidence", "accuracy", "count"], bins)
     write_csv(folder / "actual_predicted.csv", ["actual", "predicted"], truth)
-    predicted = [_names(table, row) for row in final >= np.asarray(final_thresholds)]
+    predicted = (_names(table, row) for row in final >= np.asarray(final_thresholds))
     _write_predictions(folder, table, rows, predicted, multilabel.uncertainty(final, final_thresholds), final)
     return found
 
 
-def _parts(table: SplitTable, rows: np.ndarray) -> list[tuple[str, np.ndarray]]:
+def _parts(table: SplitTable, rows: np.ndarray) -> list[tuple[str, np.ndarray | slice]]:
     """The splits with labelled images among `rows`, and which of `rows` these are."""
-    parts = [(part, np.isin(rows, table.labelled(part))) for part in ("valid", "test")]
-    return [(part, chosen) for part, chosen in parts if chosen.any()]
+    parts = [(part, np.flatnonzero(np.isin(rows, table.labelled(part)))) for part in ("valid", "test")]
+    return [(part, metrics.span(chosen)) for part, chosen in parts if len(chosen)]
 
 
 def _write_predictions(
     folder: Path,
     table: SplitTable,
     rows: np.ndarray,
-    predicted: list[str],
+    predicted: Iterable[str],
     uncertainty: np.ndarray,
     probabilities: np.ndarray,
 ) -> None:
-    tested = np.isin(rows, table.rows["test"]).tolist()
+    tested = np.isin(rows, table.rows["test"])
     header = ["row", "path", "split", _column(table), "predicted", "uncertainty"]
     write_csv(
         folder / "predictions.csv",
         [*header, *(f"p_{name}" for name in table.classes)],
         (
-            [r, table.paths[r], "test" if test else "valid", _label(table, r), name, u, *p.tolist()]
-            for r, test, name, u, p in zip(
-                rows.tolist(), tested, predicted, uncertainty.tolist(), probabilities, strict=True
-            )
+            [r, table.paths[r], "test" if test else "valid", _label(table, r), name, float(u), *p.tolist()]
+            for r, test, name, u, p in zip(rows, tested, predicted, uncertainty, probabilities, strict=True)
         ),
     )
 
 
-def write_out_of_fold(path: Path, table: SplitTable, probabilities: np.ndarray | None = None) -> None:
-    """Write the probabilities `[N, C]` that each row of a fold got from the head of the other folds; without any
-    only the header."""
+def write_out_of_fold(path: Path, table: SplitTable, probabilities: Sequence[np.ndarray] = ()) -> None:
+    """Write the probabilities `[M, C]` that the rows of the folds got from the heads of the other folds; without
+    any only the header."""
+    rows = np.flatnonzero(table.folds >= 0) if len(probabilities) else ()
     write_csv(
         path,
         ["row", "path", "fold", _column(table), *(f"p_{name}" for name in table.classes)],
         (
-            [row, table.paths[row], table.folds[row], _label(table, row), *probabilities[row].tolist()]
-            for row in (np.flatnonzero(table.folds >= 0).tolist() if probabilities is not None else [])
+            [row, table.paths[row], table.folds[row], _label(table, row), *p.tolist()]
+            for row, p in zip(rows, probabilities, strict=True)
         ),
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from unfreeze.console import progress
+from unfreeze.data.store import scratch
 from unfreeze.params import Section
 from unfreeze.thresholds import Rule
 from unfreeze.train.augment import AugmentParams, Images
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from unfreeze.train.loop import Inputs
+
+BLOCK = 65_536
+"""Images whose probabilities are made at a time."""
 
 
 class TtaParams(Section):
@@ -52,26 +56,39 @@ def predict_views(
     batch_size: int,
     multi: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of `rows` by the plain view alone, and with TTA: two float64 arrays `[len(rows), classes]`.
+    """Probabilities of `rows` by the plain view alone, and with TTA: two float64 arrays `[len(rows), classes]`,
+    which need not fit into memory.
 
     With TTA each of the 1 + `views` views weighs the same, and probabilities are averaged, never logits or
     log-probabilities. With `multi` labels an image they are sigmoids, else softmaxes.
     """
-    from unfreeze.train.loop import predict, probabilities
+    from unfreeze.train.loop import predict
 
-    def seen(inputs: Inputs, view: int) -> np.ndarray:
+    def seen(inputs: Inputs, view: int) -> Tensor:
         def counted(batch: np.ndarray, view: int) -> Tensor:
             bar.update(len(batch) * fabric.world_size)  # the other ranks are about as far
             return inputs(batch, view)
 
-        return probabilities(predict(fabric, network, counted, rows, batch_size, view), multi)
+        return predict(fabric, network, counted, rows, batch_size, view)
 
     def augmented(batch: np.ndarray, view: int) -> Tensor:
         return images.augmented(batch, view, augment, seed, "tta")
 
     with progress(len(rows) * (1 + views), "predict") as bar:
-        plain = seen(images.plain, 0)
-        total = plain.copy()
+        plain = stored(seen(images.plain, 0), multi)
+        total = scratch(plain.shape, plain.dtype)
+        np.copyto(total, plain)
         for view in range(views):
-            total += seen(augmented, view)
-    return plain, total / (1 + views)
+            total += stored(seen(augmented, view), multi)
+    total /= 1 + views
+    return plain, total
+
+
+def stored(logits: Tensor, multi: bool) -> np.ndarray:
+    """`loop.probabilities` of `logits` `[N, C]`, in an array that need not fit into memory."""
+    from unfreeze.train.loop import probabilities
+
+    found = scratch(tuple(logits.shape), np.float64)
+    for start in range(0, len(found), BLOCK):
+        found[start : start + BLOCK] = probabilities(logits[start : start + BLOCK], multi)
+    return found

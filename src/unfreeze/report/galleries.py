@@ -12,6 +12,7 @@ is an image of unknown labels.
 import csv
 import sys
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -23,6 +24,7 @@ from pydantic import Field
 from unfreeze import draws
 from unfreeze.console import UserError
 from unfreeze.data.table import NO_LABELS
+from unfreeze.files import Texts
 from unfreeze.params import Section
 
 _COLUMNS = ["row", "path", "split", "label", "predicted", "uncertainty"]
@@ -43,7 +45,7 @@ class Predictions:
     classes: list[str]
     row: np.ndarray
     """int64 `[N]`: the image's row in pixels.npy."""
-    path: list[str]
+    path: Sequence[str]
     split: np.ndarray
     """str `[N]`: valid | test."""
     actual: np.ndarray
@@ -69,7 +71,7 @@ class Predictions:
     def take(self, positions: np.ndarray) -> "Predictions":
         """The predictions at `positions` alone."""
         return Predictions(
-            self.classes, self.row[positions], [self.path[i] for i in positions], self.split[positions],
+            self.classes, self.row[positions], Texts(self.path[i] for i in positions), self.split[positions],
             self.actual[positions], self.predicted[positions], self.uncertainty[positions],
             self.probabilities[positions],
         )  # fmt: skip
@@ -90,7 +92,7 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         UserError: if the table has no class column, or a line does not fit its header.
     """
-    rows, uncertainty, probabilities, paths, splits = array("q"), array("f"), array("f"), [], []
+    rows, uncertainty, probabilities, paths, splits = array("q"), array("f"), array("f"), Texts(), []
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)
         header = next(reader, [])
@@ -114,7 +116,7 @@ def read_predictions(path: Path) -> Predictions:
                 probabilities.extend(found)
             except (ValueError, KeyError, IndexError) as error:
                 raise UserError(f"{path}, line {reader.line_num}: {error!r}; run tta_evaluate") from None
-            paths.append(line[1])
+            paths.extend([line[1]])
             splits.append(sys.intern(line[2]))
     each = (len(rows), len(classes))
     shape = each if multi else len(rows)

@@ -26,7 +26,8 @@ FEWEST = 100
 WORK = 2_000_000_000
 """Images x classes x resamples of what must rank the images for each class, some seconds: beyond it there are
 fewer resamples, at least FEWEST."""
-BLOCK = 50  # resamples at a time
+BLOCK = 50  # resamples at a time,
+DRAWN = 10_000_000  # or fewer, with so many images in all
 BINS = 15  # of confidence, as in unfreeze.evaluate
 UNIT = 2**30  # makes whole numbers of gaps of confidence
 SHARES = ("accuracy", "top5", "subset_accuracy")
@@ -38,8 +39,8 @@ Interval = tuple[float, float]
 def intervals(metrics: dict[str, Any], shown: Predictions, seed: int) -> dict[str, Interval]:
     """By metric, of the predictions `shown`; one that is undefined has none."""
     key = (seed, "report", "bootstrap")
-    p = np.clip(shown.probabilities.astype(np.float64), 1e-15, 1 - 1e-15)
     if shown.multi:
+        p = _within(shown.probabilities)
         found = _labels(shown, *key)
         found["f2"] = _means(f2_by_image(shown.predicted, shown.actual), *key)
         losses = -np.where(shown.actual > 0, np.log(p), np.log1p(-p)).mean(1)
@@ -47,7 +48,7 @@ def intervals(metrics: dict[str, Any], shown: Predictions, seed: int) -> dict[st
         found = _confusion(shown.actual, shown.predicted, len(shown.classes), *key)
         found["ece"] = _calibration_errors(shown, *key)
         found["roc_auc"] = _roc_auc(shown, *key)
-        losses = -np.log(p[np.arange(len(p)), shown.actual])
+        losses = -np.log(_within(shown.probabilities[np.arange(len(shown.row)), shown.actual]))
     found["log_loss"] = _means(losses, *key)
     known = {name: number for name, number in metrics.items() if number is not None}
     shares = {name: wilson_interval(known[name], known["count"]) for name in SHARES if name in known}
@@ -56,6 +57,10 @@ def intervals(metrics: dict[str, Any], shown: Predictions, seed: int) -> dict[st
         for name, each in found.items()
         if name in known
     }
+
+
+def _within(probabilities: np.ndarray) -> np.ndarray:
+    return np.clip(probabilities.astype(np.float64), 1e-15, 1 - 1e-15)
 
 
 def wilson_interval(share: float, count: int) -> Interval:
@@ -74,9 +79,12 @@ def resamples_of_ranks(images: int, classes: int) -> int:
 def weights(images: int, resamples: int, *key: int | str) -> Iterator[np.ndarray]:
     """How often each image was drawn, a column a resample: int32 `[images, at most BLOCK]` at a time."""
     generator = draws.generator(*key)
-    for start in range(0, resamples, BLOCK):
-        drawn = [generator.integers(0, images, images) for _ in range(min(BLOCK, resamples - start))]
-        yield np.stack([np.bincount(each, minlength=images) for each in drawn], axis=1).astype(np.int32)
+    block = int(np.clip(DRAWN // max(1, images), 1, BLOCK))
+    for start in range(0, resamples, block):
+        drawn = np.empty((images, min(block, resamples - start)), np.int32)
+        for column in drawn.T:
+            column[:] = np.bincount(generator.integers(0, images, images), minlength=images)
+        yield drawn
 
 
 def _means(values: np.ndarray, *key: int | str) -> np.ndarray:
@@ -106,10 +114,13 @@ def _confusion(actual: np.ndarray, predicted: np.ndarray, classes: int, *key: in
 
 def _calibration_errors(shown: Predictions, *key: int | str) -> np.ndarray:
     """In each resample."""
+    from scipy.sparse import csr_array
+
     confidence = shown.probabilities.max(1).astype(np.float64)
     which = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = np.eye(BINS)[which] * np.rint(UNIT * (confidence - (shown.actual == shown.predicted)))[:, None]
-    errors = [np.abs(gaps.T @ drawn).sum(0) for drawn in weights(len(which), RESAMPLES, *key)]
+    gaps = np.rint(UNIT * (confidence - (shown.actual == shown.predicted)))
+    by_bin = csr_array((gaps, (which, np.arange(len(which)))), shape=(BINS, len(which)))
+    errors = [np.abs(by_bin @ drawn).sum(0) for drawn in weights(len(which), RESAMPLES, *key)]
     return np.concatenate(errors) / (UNIT * len(which))
 
 

@@ -426,7 +426,8 @@ def _looked(results: Results, shown: Predictions, pixels: Readable, size: int) -
     classes. None if the maps are too coarse."""
     if min(results.heat.shape[2:]) < _COARSE:
         return []
-    place = {int(row): i for i, row in enumerate(shown.row)}
+    wanted = {int(line["row"]) for line in results.heat_rows}
+    place = {row: i for i, row in enumerate(map(int, shown.row)) if row in wanted}
     start = round((pixels.shape[1] - size) / 2)
     found = []
     for heat, line in zip(results.heat, results.heat_rows, strict=True):

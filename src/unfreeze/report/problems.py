@@ -244,11 +244,12 @@ def tables(
 
 
 def _label_errors(shown: Predictions, held_out: HeldOut, line_of: Callable[..., dict[str, str]]) -> Table:
-    labelled = shown.take(np.flatnonzero(shown.labelled))
-    extra = ~np.isin(held_out.row, labelled.row)  # validation rows have better predictions by now
-    row = np.concatenate([labelled.row, held_out.row[extra]])
-    actual = np.concatenate([labelled.actual, held_out.actual[extra]])
-    p = np.concatenate([labelled.probabilities, held_out.probabilities[extra]]).astype(np.float64)
+    labelled = shown.labelled
+    extra = ~np.isin(held_out.row, shown.row[labelled])  # validation rows have better predictions by now
+    row = np.concatenate([shown.row[labelled], held_out.row[extra]])
+    actual = np.concatenate([shown.actual[labelled], held_out.actual[extra]])
+    both = shown.probabilities[labelled], held_out.probabilities[extra]
+    p = np.concatenate(both, dtype=np.float64)
     names = shown.classes
     if shown.multi:
         return [

@@ -166,16 +166,16 @@ def cross_validate(
     lr: float,
     seed: int,
 ) -> np.ndarray:
-    """Probabilities of every row by a head that was trained on the other folds: float64 `[N, classes]`, NaN where
-    `folds` is -1."""
-    found = np.full((features.count, classes), np.nan)
+    """Probabilities of every row of a fold, in order, by a head that was trained on the other folds: float64
+    `[rows, classes]`. `folds` is -1 of the rows in none."""
+    found, place = np.empty((np.count_nonzero(folds >= 0), classes)), folds[folds >= 0]
     for fold in range(folds.max() + 1):
         model = build_head(features.width, classes, head, seed).to(fabric.device)
         others, held_out = np.flatnonzero((folds >= 0) & (folds != fold)), np.flatnonzero(folds == fold)
         for _ in fit_head(fabric, model, features, targets, others, params, lr, (seed, f"fold {fold}")):
             pass
         logits = predict_head(fabric, model, features, held_out)
-        found[held_out] = probabilities(logits, targets.is_floating_point())
+        found[place == fold] = probabilities(logits, targets.is_floating_point())
     return found
 
 
