@@ -4,10 +4,12 @@ import torch
 from torch import nn
 
 from unfreeze.data.table import SplitTable, read_split
+from unfreeze.evaluate import tta
 from unfreeze.evaluate.results import write_out_of_fold, write_results
-from unfreeze.evaluate.tta import predict_views
+from unfreeze.evaluate.tta import predict_views, stored
 from unfreeze.files import read_csv, write_csv
 from unfreeze.train.augment import AugmentParams, Images
+from unfreeze.train.loop import probabilities
 
 
 class Brightness(nn.Module):
@@ -93,3 +95,11 @@ def test_out_of_fold_predictions(tmp_path, table):
     assert [(row["row"], row["fold"], row["label"]) for row in read_csv(tmp_path / "oof.csv")] == [
         ("0", "0", "a"), ("1", "1", "a"), ("2", "0", "b"), ("4", "1", "b"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("multi", [False, True])
+def test_probabilities_made_in_blocks_are_those_of_all_at_once(multi, monkeypatch):
+    monkeypatch.setattr(tta, "BLOCK", 3)
+    logits = torch.randn(10, 4, generator=torch.Generator().manual_seed(0))
+    # Where a vector of the CPU ends, torch's sigmoid differs by the last bit: no block ends there but the tests'.
+    np.testing.assert_allclose(stored(logits, multi), probabilities(logits, multi), rtol=1e-15)

@@ -7,6 +7,7 @@ from sklearn.metrics import f1_score, matthews_corrcoef, precision_score, recall
 
 from unfreeze import draws
 from unfreeze.evaluate import metrics, multilabel
+from unfreeze.report import intervals as module
 from unfreeze.report.galleries import Predictions
 from unfreeze.report.intervals import intervals, resamples_of_ranks, weights, wilson_interval
 
@@ -130,3 +131,14 @@ def test_what_is_undefined_has_none() -> None:
     given = known(shown)
     assert given["roc_auc"] is None
     assert set(intervals(given, shown, 1)) == set(given) - {"count", "roc_auc"}
+
+
+@pytest.mark.parametrize("made", [lambda: results(["a", "b", "c"], 90, wrong=20), lambda: several(40)])
+def test_with_fewer_resamples_at_a_time_intervals_are_the_same(made, monkeypatch) -> None:
+    shown = made().predictions
+    given = {"count": 1, **dict.fromkeys(("roc_auc", "ece", "map", "f1", "precision", "recall"), 0.5)}
+    whole = intervals(given, shown, 1)
+    blocks = len(list(weights(len(shown.row), 20, 1)))
+    monkeypatch.setattr(module, "DRAWN", 3 * len(shown.row))
+    assert len(list(weights(len(shown.row), 20, 1))) > blocks
+    assert intervals(given, shown, 1) == whole
