@@ -48,8 +48,8 @@ def main() -> str:
     methods = {"plain": plain, "tta": tta}
     features = read_features(paths.FEATURES, paths.NUMBERS, fabric.device)
     if features.count:
-        logits = predict_head(fabric, load_head(paths.HEAD)[0].to(fabric.device), features, rows)
-        methods = {"head": stored(logits, table.multi), **methods}
+        head = load_head(paths.HEAD)[0].to(fabric.device)
+        methods = {"head": stored(lambda r: predict_head(fabric, head, features, r), rows, table.multi), **methods}
     if not fabric.is_global_zero:  # the first rank writes for all
         return ""
     metrics = write_results(paths.EVALUATE, table, rows, methods, params.tta.thresholds)

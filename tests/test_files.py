@@ -1,10 +1,11 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from unfreeze import files
-from unfreeze.files import Texts, read_csv, read_table, replacing, write_csv, write_json
+from unfreeze.files import Spool, Texts, read_csv, read_table, replacing, write_csv, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -51,3 +52,33 @@ def test_texts_are_a_sequence_of_what_was_put_in():
     assert "a\n,b" in texts and list(Texts()) == []
     with pytest.raises(IndexError):
         texts[5]
+
+
+def test_texts_can_be_put_behind_others_after_these_were_read():
+    texts = Texts(["a"])
+    assert list(texts) == ["a"]
+    texts.extend(["ü", ""])
+    texts.extend([])
+    assert list(texts) == ["a", "ü", ""] and texts[2] == "" and texts[1] == "ü" and len(texts) == 3
+
+
+def test_a_spool_takes_no_memory_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spool = Spool()
+    assert bytes(spool.read()) == b""
+    before = anonymous()
+    for _ in range(64):
+        spool.append(bytes(2**20))
+    spool.append(b"end")
+    seen = spool.read()
+    assert len(seen) == 2**26 + 3 and seen[-3:] == b"end" and not any(seen[::4096][:-1])
+    assert anonymous() - before < 2**24
+    assert not list(tmp_path.iterdir())
+    del spool
+    assert seen[-3:] == b"end"  # stays as long as it is in use
+
+
+def anonymous():
+    """Bytes of memory that are no pages of files."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    return int(line.split()[1]) * 1024

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import mmap
 import os
 import shutil
+import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -76,11 +78,43 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+class Spool:
+    """Bytes in a file without a name in the current folder: they need not fit into memory, and nothing is left of
+    them whatever happens."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(dir=".")  # noqa: SIM115
+        self._seen: memoryview | None = None
+
+    def append(self, data: bytes | array | memoryview) -> None:
+        """Write `data` behind what is there.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self._file.write(data)
+        self._seen = None
+
+    def read(self) -> memoryview:
+        """All of them, mapped into memory: a byte is read when it is used."""
+        if self._seen is None:
+            self._file.flush()
+            size = self._file.tell()
+            found = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ) if size else b""
+            self._seen = memoryview(found)
+        return self._seen
+
+    def __del__(self) -> None:
+        self._file.close()
+
+
 class Texts(Sequence[str]):
-    """Texts as their UTF-8, one after the other: of a million paths a third of the memory of a list of strings."""
+    """Texts as their UTF-8, one after the other in a `Spool`: a million paths take no memory."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
-        self._utf8, self._ends = bytearray(), array("q", [0])
+        self._utf8, self._ends = Spool(), Spool()
+        self._count, self._end = 0, 0
+        self._ends.append(array("q", [0]))
         texts = iter(texts)
         while block := list(islice(texts, BLOCK)):
             self.extend(block)
@@ -88,21 +122,25 @@ class Texts(Sequence[str]):
     def extend(self, texts: Sequence[str]) -> None:
         """Append `texts`."""
         encoded = [text.encode() for text in texts]
-        self._utf8 += b"".join(encoded)
-        self._ends.extend(islice(accumulate(map(len, encoded), initial=self._ends[-1]), 1, None))
+        self._utf8.append(b"".join(encoded))
+        ends = array("q", accumulate(map(len, encoded), initial=self._end))
+        self._ends.append(memoryview(ends)[1:])
+        self._count, self._end = self._count + len(encoded), ends[-1]
 
     def __len__(self) -> int:
-        return len(self._ends) - 1
+        return self._count
 
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
             return [self[i] for i in range(*place.indices(len(self)))]
         place = range(len(self))[place]
-        return self._utf8[self._ends[place] : self._ends[place + 1]].decode()
+        ends = self._ends.read().cast("q")
+        return str(self._utf8.read()[ends[place] : ends[place + 1]], "utf-8")
 
     def __iter__(self) -> Iterator[str]:
-        for start, end in pairwise(self._ends):
-            yield self._utf8[start:end].decode()
+        utf8 = self._utf8.read()
+        for start, end in pairwise(self._ends.read().cast("q")):
+            yield str(utf8[start:end], "utf-8")
 
 
 class LongTable(Sequence[dict[str, str]]):

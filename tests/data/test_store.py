@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from unfreeze.console import UserError
-from unfreeze.data.store import ArrayWriter, open_array, scratch, write_rows
+from unfreeze.data import store
+from unfreeze.data.store import ArrayWriter, blocks, open_array, scratch, span, write_rows
 
 
 def write(path, array, block=2):
@@ -167,3 +168,15 @@ def test_a_scratch_array_that_the_disk_has_no_room_for_is_an_error_at_once(tmp_p
             scratch((1 << 20, 2), np.uint8)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_consecutive_positions_take_no_copy():
+    assert span(np.array([3, 4, 5])) == slice(3, 6)
+    assert span(np.array([], dtype=np.int64)) == slice(0, 0)
+    assert span(np.array([3, 5])).tolist() == [3, 5]
+
+
+def test_blocks_are_all_rows_once(monkeypatch):
+    monkeypatch.setattr(store, "BLOCK", 4)
+    assert list(blocks(9)) == [slice(0, 4), slice(4, 8), slice(8, 9)]
+    assert list(blocks(4)) == [slice(0, 4)] and list(blocks(0)) == [slice(0, 0)]

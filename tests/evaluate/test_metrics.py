@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from unfreeze.data import store
 from unfreeze.evaluate import metrics
 
 TARGETS = np.array([0, 0, 1, 1, 2, 2])
@@ -101,13 +102,7 @@ def test_more_images_than_fit_into_a_block_have_the_same_numbers(monkeypatch):
     rng = np.random.default_rng(0)
     probabilities, targets = rng.dirichlet(np.ones(7), 50), rng.integers(0, 7, 50)
     whole = metrics.scores(probabilities, targets), metrics.uncertainty(probabilities)
-    monkeypatch.setattr(metrics, "BLOCK", 8)
+    monkeypatch.setattr(store, "BLOCK", 8)
     assert metrics.scores(probabilities, targets) == pytest.approx(whole[0], rel=1e-14)
     assert np.array_equal(metrics.uncertainty(probabilities), whole[1])
     assert np.array_equal(metrics.top_classes(probabilities, 3), np.argsort(-probabilities, axis=1)[:, :3])
-
-
-def test_consecutive_positions_take_no_copy():
-    assert metrics.span(np.array([3, 4, 5])) == slice(3, 6)
-    assert metrics.span(np.array([], dtype=np.int64)) == slice(0, 0)
-    assert metrics.span(np.array([3, 5])).tolist() == [3, 5]

@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
+from unfreeze.data import store
 from unfreeze.data.table import SplitTable, read_split
-from unfreeze.evaluate import tta
 from unfreeze.evaluate.results import write_out_of_fold, write_results
 from unfreeze.evaluate.tta import predict_views, stored
 from unfreeze.files import read_csv, write_csv
@@ -99,7 +99,9 @@ def test_out_of_fold_predictions(tmp_path, table):
 
 @pytest.mark.parametrize("multi", [False, True])
 def test_probabilities_made_in_blocks_are_those_of_all_at_once(multi, monkeypatch):
-    monkeypatch.setattr(tta, "BLOCK", 3)
+    monkeypatch.setattr(store, "BLOCK", 3)
     logits = torch.randn(10, 4, generator=torch.Generator().manual_seed(0))
     # Where a vector of the CPU ends, torch's sigmoid differs by the last bit: no block ends there but the tests'.
-    np.testing.assert_allclose(stored(logits, multi), probabilities(logits, multi), rtol=1e-15)
+    np.testing.assert_allclose(
+        stored(lambda rows: logits[rows], np.arange(10), multi), probabilities(logits, multi), rtol=1e-15
+    )

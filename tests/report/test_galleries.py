@@ -85,6 +85,18 @@ def test_predictions_come_back_as_written(tmp_path) -> None:
     assert list(read.take(np.array([1])).path) == ["ü.png"]
 
 
+def test_more_predictions_than_are_read_at_once_are_all_there(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(galleries, "BLOCK", 3)
+    file = tmp_path / "predictions.csv"
+    write_csv(file, HEADER, [(i, f"{i}.png", "test", "p_a", "p_a", 0, i / 8, 1 - i / 8) for i in range(8)])
+    read = read_predictions(file)
+    assert list(read.path) == [f"{i}.png" for i in range(8)]
+    assert read.probabilities[:, 0].tolist() == [i / 8 for i in range(8)]
+    some = read.take(np.array([2, 3, 4]))
+    assert some.probabilities.base is not None and some.row.tolist() == [2, 3, 4]
+    assert list(some.path) == ["2.png", "3.png", "4.png"]
+
+
 def test_predictions_without_lines_are_empty_arrays(tmp_path) -> None:
     write_csv(tmp_path / "predictions.csv", HEADER, [])
     assert read_predictions(tmp_path / "predictions.csv").probabilities.shape == (0, 2)

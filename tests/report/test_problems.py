@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from made_up_results import lines, results, several
 
+from unfreeze.data import store
 from unfreeze.report import problems
 from unfreeze.report.galleries import HeldOut
 
@@ -34,6 +35,17 @@ def test_of_several_labels_each_is_judged_for_itself():
     labels = np.array([[1, 0], [0, 0], [0, 0], [0, 0], [1, 0]])
     found = problems.label_errors_of_several(probabilities, labels)
     assert found == [(4, 0, True), (1, 0, False)]  # nobody has the second label: there is nothing to tell it by
+
+
+def test_judged_in_blocks_labels_are_as_suspect(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels, probabilities = rng.integers(0, 4, 100), rng.dirichlet(np.ones(4), 100)
+    several = rng.integers(0, 2, (100, 4))
+    whole = problems.label_errors(probabilities, labels), problems.label_errors_of_several(probabilities, several)
+    assert min(map(len, whole)) > 5
+    monkeypatch.setattr(store, "BLOCK", 7)
+    assert problems.label_errors(probabilities, labels) == whole[0]
+    assert problems.label_errors_of_several(probabilities, several) == whole[1]
 
 
 def planted() -> np.ndarray:
@@ -105,7 +117,8 @@ def test_tables_have_the_columns_that_are_written():
 NOBODY_OF_THREE = HeldOut(np.zeros(0, np.int64), np.zeros((0, 3), np.int8), np.zeros((0, 3), np.float32))
 
 
-def test_training_images_are_judged_by_heads_that_did_not_see_them():
+def test_training_images_are_judged_by_heads_that_did_not_see_them(monkeypatch):
+    monkeypatch.setattr(store, "BLOCK", 3)
     given = results(["cat", "dog"], 20, wrong=0)
     held_out = HeldOut(np.array([0, 20]), np.array([0, 0]), np.array([[0.1, 0.9]] * 2, np.float32))
     split = [*given.split[:20], *lines("row path label split fold", (20, "planted.png", "cat", "train", 0))]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from unfreeze.console import UserError
 from unfreeze.data.table import NO_LABELS
@@ -94,7 +95,13 @@ def given_split(path: str, depth: int) -> str | None:
 def _label(path: str, depth: int) -> Label:
     split = given_split(path, depth)
     rest = path.split("/")[depth + bool(split) : -1]
-    return Label(rest[0] if rest else "", split)
+    return _shared(rest[0] if rest else "", split)
+
+
+@cache
+def _shared(label: str, split: str | None) -> Label:
+    """One object for all images of a folder."""
+    return Label(label, split)
 
 
 def shared_depth(images: Sequence[str]) -> int:

@@ -137,11 +137,14 @@ def make_splits(labels: Sequence[Label], digests: Sequence[str], params: SplitPa
     """
     split = [label.split for label in labels]
     labelled = [i for i, label in enumerate(labels) if label.label]
-    copies = defaultdict(list)
-    for i in labelled:
-        copies[digests[i]].append(i)
+    by_digest = defaultdict(list)
+    for i, digest in enumerate(digests):
+        if labels[i].label:
+            by_digest[digest].append(i)
+    copies = list(by_digest.values())
+    del by_digest  # a million digests are 200 MB
     duplicates = []
-    for group in copies.values():
+    for group in copies:
         kept = min(group, key=lambda i: ("test", "valid", "train", None).index(split[i]))
         for i in group:
             if i != kept:
@@ -154,7 +157,7 @@ def make_splits(labels: Sequence[Label], digests: Sequence[str], params: SplitPa
         needed = "one label" if params.kind == "multi" else "two classes"
         raise UserError(f"a classifier needs {needed} or more; found {', '.join(sorted(classes)) or 'none'}")
 
-    groups = _linked(_members(copies.values(), lambda i: split[i] != "dropped"), labels)
+    groups = _linked(_members(copies, lambda i: split[i] != "dropped"), labels)
     given = any(labels[i].split for i in labelled)
     _refuse_parted(groups, labels, split)
     present = {split[i] for i in labelled} - {None, "dropped"}
@@ -181,6 +184,8 @@ def make_splits(labels: Sequence[Label], digests: Sequence[str], params: SplitPa
 
 def _linked(copies: Sequence[list[int]], labels: Sequence[Label]) -> list[list[int]]:
     """Copies of an image joined with those that share a group with one of them (union-find)."""
+    if not any(labels[i].group for group in copies for i in group):
+        return list(copies)
     parent = {i: i for group in copies for i in group}
 
     def root(i: int) -> int:

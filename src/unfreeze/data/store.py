@@ -4,6 +4,7 @@ import math
 import mmap
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,9 @@ from numpy.typing import DTypeLike
 
 from unfreeze.console import UserError
 from unfreeze.files import replacing
+
+BLOCK = 65_536
+"""Rows that are computed on at a time, of arrays that need not fit into memory."""
 
 
 class ArrayWriter:
@@ -112,6 +116,18 @@ def scratch(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
         size = max(1, count * dtype.itemsize)
         os.posix_fallocate(file.fileno(), 0, size)  # a full disk would else be a crash at some later time
         return np.frombuffer(mmap.mmap(file.fileno(), size), dtype, count).reshape(shape)
+
+
+def blocks(rows: int) -> Iterator[slice]:
+    """So many rows as slices of BLOCK each; at least one, which may be empty."""
+    for start in range(0, max(1, rows), BLOCK):
+        yield slice(start, min(start + BLOCK, rows))
+
+
+def span(positions: np.ndarray) -> slice | np.ndarray:
+    """Ascending `positions`, as a slice where they are consecutive: that takes no copy."""
+    first, end = (positions[0], positions[-1] + 1) if len(positions) else (0, 0)
+    return slice(first, end) if end - first == len(positions) else positions
 
 
 def open_array(path: Path) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unfreeze.data.store import write_array
+from unfreeze.data.store import span, write_array
 from unfreeze.data.table import SplitTable
 from unfreeze.evaluate import metrics
 from unfreeze.files import read_table, write_csv
@@ -42,7 +42,7 @@ def worth_a_look(
     """
     part = "test" if len(table.labelled("test")) else "valid"
     chosen = np.flatnonzero(np.isin(rows, table.labelled(part)))
-    targets, p = table.targets[rows[chosen]], probabilities[metrics.span(chosen)]
+    targets, p = table.targets[rows[chosen]], probabilities[span(chosen)]
     if table.multi:
         gap = np.abs(p - targets)
         wrong, two = gap.max(1), metrics.top_classes(gap, 2)

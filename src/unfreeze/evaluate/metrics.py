@@ -14,9 +14,9 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from unfreeze.data.store import blocks
+
 BINS = 15
-BLOCK = 65_536
-"""Images whose probabilities are copied at a time."""
 
 
 def scores(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float | int | None]:
@@ -147,16 +147,9 @@ def uncertainty(probabilities: np.ndarray) -> np.ndarray:
     return 1 - (first - second)
 
 
-def span(positions: np.ndarray) -> slice | np.ndarray:
-    """Ascending `positions`, as a slice where they are consecutive: that takes no copy."""
-    first, end = (positions[0], positions[-1] + 1) if len(positions) else (0, 0)
-    return slice(first, end) if end - first == len(positions) else positions
-
-
 def _in_blocks(function: Callable[..., np.ndarray | list], *arrays: np.ndarray) -> np.ndarray:
     """What `function` gives for so many rows of the `arrays` at a time, one after the other."""
-    starts = range(0, max(1, len(arrays[0])), BLOCK)
-    return np.concatenate([function(*(each[start : start + BLOCK] for each in arrays)) for start in starts])
+    return np.concatenate([function(*(each[block] for each in arrays)) for block in blocks(len(arrays[0]))])
 
 
 def mean(values: list[float | None]) -> float | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unfreeze.data.store import span
 from unfreeze.data.table import NO_LABELS, SplitTable
 from unfreeze.evaluate import metrics, multilabel
 from unfreeze.files import write_csv, write_json
@@ -112,7 +113,7 @@ def _multi(
 def _parts(table: SplitTable, rows: np.ndarray) -> list[tuple[str, np.ndarray | slice]]:
     """The splits with labelled images among `rows`, and which of `rows` these are."""
     parts = [(part, np.flatnonzero(np.isin(rows, table.labelled(part)))) for part in ("valid", "test")]
-    return [(part, metrics.span(chosen)) for part, chosen in parts if len(chosen)]
+    return [(part, span(chosen)) for part, chosen in parts if len(chosen)]
 
 
 def _write_predictions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from unfreeze.console import progress
-from unfreeze.data.store import scratch
+from unfreeze.data.store import blocks, scratch
 from unfreeze.params import Section
 from unfreeze.thresholds import Rule
 from unfreeze.train.augment import AugmentParams, Images
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from unfreeze.train.loop import Inputs
-
-BLOCK = 65_536
-"""Images whose probabilities are made at a time."""
 
 
 class TtaParams(Section):
@@ -64,31 +62,35 @@ def predict_views(
     """
     from unfreeze.train.loop import predict
 
-    def seen(inputs: Inputs, view: int) -> Tensor:
+    def seen(inputs: Inputs, view: int) -> np.ndarray:
         def counted(batch: np.ndarray, view: int) -> Tensor:
             bar.update(len(batch) * fabric.world_size)  # the other ranks are about as far
             return inputs(batch, view)
 
-        return predict(fabric, network, counted, rows, batch_size, view)
+        return stored(lambda some: predict(fabric, network, counted, some, batch_size, view), rows, multi)
 
     def augmented(batch: np.ndarray, view: int) -> Tensor:
         return images.augmented(batch, view, augment, seed, "tta")
 
     with progress(len(rows) * (1 + views), "predict") as bar:
-        plain = stored(seen(images.plain, 0), multi)
+        plain = seen(images.plain, 0)
         total = scratch(plain.shape, plain.dtype)
         np.copyto(total, plain)
         for view in range(views):
-            total += stored(seen(augmented, view), multi)
+            total += seen(augmented, view)
     total /= 1 + views
     return plain, total
 
 
-def stored(logits: Tensor, multi: bool) -> np.ndarray:
-    """`loop.probabilities` of `logits` `[N, C]`, in an array that need not fit into memory."""
+def stored(logits: Callable[[np.ndarray], Tensor], rows: np.ndarray, multi: bool) -> np.ndarray:
+    """`loop.probabilities` of what `logits` gives for so many of the `rows` at a time, `[B, C]`: float64
+    `[len(rows), C]`, in an array that need not fit into memory."""
     from unfreeze.train.loop import probabilities
 
-    found = scratch(tuple(logits.shape), np.float64)
-    for start in range(0, len(found), BLOCK):
-        found[start : start + BLOCK] = probabilities(logits[start : start + BLOCK], multi)
+    found = None
+    for block in blocks(len(rows)):
+        some = probabilities(logits(rows[block]), multi)
+        if found is None:
+            found = scratch((len(rows), some.shape[1]), some.dtype)
+        found[block] = some
     return found

@@ -1,5 +1,6 @@
 """Which charts a report has, from the tables that the stages left."""
 
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -111,4 +112,4 @@ def sizes(images: Table) -> str:
 
 def column(table: Table, name: str) -> Sequence[float]:
     """A column's numbers, nan where it is empty."""
-    return [float(line[name] or "nan") for line in table]
+    return array("d", (float(line[name] or "nan") for line in table))

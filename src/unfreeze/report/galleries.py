@@ -23,8 +23,9 @@ from pydantic import Field
 
 from unfreeze import draws
 from unfreeze.console import UserError
+from unfreeze.data.store import span
 from unfreeze.data.table import NO_LABELS
-from unfreeze.files import Texts
+from unfreeze.files import BLOCK, Spool, Texts
 from unfreeze.params import Section
 
 _COLUMNS = ["row", "path", "split", "label", "predicted", "uncertainty"]
@@ -56,7 +57,7 @@ class Predictions:
     """float32 `[N]`: 1 - (largest probability - second largest); or 1 less the distance of the nearest probability
     to its threshold."""
     probabilities: np.ndarray
-    """float32 `[N, C]`."""
+    """float32 `[N, C]`, in a file."""
 
     @property
     def multi(self) -> bool:
@@ -69,11 +70,11 @@ class Predictions:
         return (self.actual >= 0).all(1) if self.multi else self.actual >= 0
 
     def take(self, positions: np.ndarray) -> "Predictions":
-        """The predictions at `positions` alone."""
+        """The predictions at ascending `positions` alone; if these are consecutive, without a copy of them."""
+        at, path = span(positions), Texts(self.path[i] for i in positions)
         return Predictions(
-            self.classes, self.row[positions], Texts(self.path[i] for i in positions), self.split[positions],
-            self.actual[positions], self.predicted[positions], self.uncertainty[positions],
-            self.probabilities[positions],
+            self.classes, self.row[at], path, self.split[at], self.actual[at], self.predicted[at],
+            self.uncertainty[at], self.probabilities[at],
         )  # fmt: skip
 
 
@@ -87,12 +88,13 @@ class HeldOut:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read predictions.csv line by line: numbers are held as such, 4 bytes a probability, not their text.
+    """Read predictions.csv line by line; its probabilities and paths go to files without a name.
 
     Raises:
         UserError: if the table has no class column, or a line does not fit its header.
     """
-    rows, uncertainty, probabilities, paths, splits = array("q"), array("f"), array("f"), Texts(), []
+    rows, uncertainty, probabilities, splits = array("q"), array("f"), Spool(), []
+    paths, names = Texts(), []
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)
         header = next(reader, [])
@@ -113,23 +115,27 @@ def read_predictions(path: Path) -> Predictions:
                 found = [float(cell) for cell in line[6:]]
                 if len(line) != len(header) or not all(map(isfinite, found)):
                     raise ValueError("a probability is missing or not finite")
-                probabilities.extend(found)
+                probabilities.append(array("f", found))
             except (ValueError, KeyError, IndexError) as error:
                 raise UserError(f"{path}, line {reader.line_num}: {error!r}; run tta_evaluate") from None
-            paths.extend([line[1]])
             splits.append(sys.intern(line[2]))
+            names.append(line[1])
+            if len(names) == BLOCK:
+                paths.extend(names)
+                names.clear()
+    paths.extend(names)
     each = (len(rows), len(classes))
     shape = each if multi else len(rows)
     return Predictions(
         classes, np.asarray(rows), paths, np.array(splits, dtype=str), np.asarray(actual).reshape(shape),
-        np.asarray(predicted).reshape(shape), np.asarray(uncertainty), np.asarray(probabilities).reshape(each),
+        np.asarray(predicted).reshape(shape), np.asarray(uncertainty), _floats(probabilities).reshape(each),
     )  # fmt: skip
 
 
 def read_held_out(path: Path, classes: list[str]) -> HeldOut:
     """Read out_of_fold.csv, which has lines only if there are folds."""
     index = {name: i for i, name in enumerate(classes)}
-    rows, probabilities = array("q"), array("f")
+    rows, probabilities = array("q"), Spool()
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)
         multi = "labels" in next(reader)
@@ -137,13 +143,17 @@ def read_held_out(path: Path, classes: list[str]) -> HeldOut:
         for line in reader:
             rows.append(int(line[0]))
             actual.extend(_known(line[3], index, multi))
-            probabilities.extend(map(float, line[4:]))
+            probabilities.append(array("f", map(float, line[4:])))
     each = (len(rows), len(classes))
     return HeldOut(
         np.asarray(rows),
         np.asarray(actual).reshape(each if multi else len(rows)),
-        np.asarray(probabilities).reshape(each),
+        _floats(probabilities).reshape(each),
     )
+
+
+def _floats(spool: Spool) -> np.ndarray:
+    return np.frombuffer(spool.read(), np.float32)
 
 
 def _known(text: str, index: dict[str, int], multi: bool) -> list[int]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unfreeze import draws
+from unfreeze.data.store import scratch
 from unfreeze.report.galleries import Predictions
 from unfreeze.thresholds import f2_by_image
 
@@ -87,6 +88,16 @@ def weights(images: int, resamples: int, *key: int | str) -> Iterator[np.ndarray
         yield drawn
 
 
+def _kept_weights(images: int, resamples: int, *key: int | str) -> list[np.ndarray]:
+    """`weights` in files, to go over them for each class: uint8, for no image is drawn 256 times as often as the
+    others."""
+    kept = []
+    for drawn in weights(images, resamples, *key):
+        kept.append(scratch(drawn.shape, np.uint8))
+        np.copyto(kept[-1], drawn, casting="unsafe")
+    return kept
+
+
 def _means(values: np.ndarray, *key: int | str) -> np.ndarray:
     """Of `values` `[N]` in each resample."""
     generator = draws.generator(*key)
@@ -127,25 +138,32 @@ def _calibration_errors(shown: Predictions, *key: int | str) -> np.ndarray:
 def _roc_auc(shown: Predictions, *key: int | str) -> np.ndarray:
     """In each resample: of two classes that of the second, else the mean of one against the rest."""
     classes = [1] if len(shown.classes) == 2 else np.unique(shown.actual).tolist()
-    ranks = [_Ranks(shown.probabilities[:, c], shown.actual == c) for c in classes]
     resamples = resamples_of_ranks(len(shown.row), len(shown.classes))
-    blocks = weights(len(shown.row), resamples, *key)
-    return np.concatenate([_mean_of_known([each.roc_auc(drawn) for each in ranks]) for drawn in blocks])
+    blocks, areas = _kept_weights(len(shown.row), resamples, *key), []
+    for c in classes:
+        ranks = _Ranks(shown.probabilities[:, c], shown.actual == c)
+        areas.append(np.concatenate([ranks.roc_auc(drawn.astype(np.int32)) for drawn in blocks]))
+    return _mean_of_known(areas)
 
 
 def _labels(shown: Predictions, *key: int | str) -> dict[str, np.ndarray]:
     """The means over labels in each resample."""
-    ranks = [_Ranks(shown.probabilities[:, c], shown.actual[:, c] > 0) for c in range(len(shown.classes))]
-    had, given = (each.T.astype(np.float64) for each in (shown.actual, shown.predicted))
     resamples = resamples_of_ranks(len(shown.row), len(shown.classes))
-    found: dict[str, list[np.ndarray]] = {"map": [], "precision": [], "recall": [], "f1": []}
-    for drawn in weights(len(shown.row), resamples, *key):
-        right, true, guess = ((each @ drawn).T for each in (had * given, had, given))
-        found["map"].append(_mean_of_known([each.average_precision(drawn) for each in ranks]))
-        found["precision"].append(_mean_of_defined(right, guess))
-        found["recall"].append(_mean_of_defined(right, true))
-        found["f1"].append(_mean_of_defined(2 * right * (true > 0), (true + guess) * (true > 0)))
-    return {name: np.concatenate(values) for name, values in found.items()}
+    blocks, precisions, counts = _kept_weights(len(shown.row), resamples, *key), [], []
+    for c in range(len(shown.classes)):
+        had, given = shown.actual[:, c] > 0, shown.predicted[:, c] > 0
+        ranks = _Ranks(shown.probabilities[:, c], had)
+        cells = np.stack([had & given, had, given]).astype(np.float64)
+        each = [(ranks.average_precision(drawn), cells @ drawn) for drawn in (b.astype(np.int32) for b in blocks)]
+        precisions.append(np.concatenate([precision for precision, _ in each]))
+        counts.append(np.concatenate([count for _, count in each], axis=1))
+    right, true, guess = np.stack(counts, axis=2)
+    return {
+        "map": _mean_of_known(precisions),
+        "precision": _mean_of_defined(right, guess),
+        "recall": _mean_of_defined(right, true),
+        "f1": _mean_of_defined(2 * right * (true > 0), (true + guess) * (true > 0)),
+    }
 
 
 class _Ranks:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from unfreeze import draws
+from unfreeze.data.store import blocks, scratch
 from unfreeze.report.charts import Table
 from unfreeze.report.galleries import HeldOut, Predictions
 
@@ -50,9 +51,12 @@ def label_errors(probabilities: np.ndarray, labels: np.ndarray) -> list[tuple[in
     own = probabilities[np.arange(len(labels)), labels]
     count = np.bincount(labels, minlength=classes)
     usual = np.bincount(labels, own, classes) / np.maximum(count, 1)
-    confident = np.where((probabilities >= usual) & (count > 0), probabilities, -1)
-    likely = confident.argmax(1)
-    suspect = np.flatnonzero((confident.max(1) >= 0) & (likely != labels))
+    likely, found = np.zeros(len(labels), np.int64), np.zeros(len(labels), bool)
+    for block in blocks(len(labels)):
+        p = probabilities[block].astype(np.float64)
+        confident = np.where((p >= usual) & (count > 0), p, -1)
+        likely[block], found[block] = confident.argmax(1), confident.max(1) >= 0
+    suspect = np.flatnonzero(found & (likely != labels))
     order = suspect[np.argsort(own[suspect], kind="stable")]
     return [(int(i), int(labels[i]), int(likely[i])) for i in order]
 
@@ -64,16 +68,24 @@ def label_errors_of_several(probabilities: np.ndarray, labels: np.ndarray) -> li
     Args:
         labels: 0 or 1 `[N, C]`.
     """
-    had = labels > 0
-    count = had.sum(0)
-    usual = np.where(had, probabilities, 0).sum(0) / np.maximum(count, 1)
-    usual_without = np.where(had, 0, probabilities).sum(0) / np.maximum(len(labels) - count, 1)
-    wrongly_lacking = ~had & (probabilities >= usual) & (probabilities > 0.5)
-    wrongly_given = had & (probabilities <= usual_without) & (probabilities < 0.5)
-    gap = np.where(had, 1 - probabilities, probabilities)
-    suspect = np.argwhere((wrongly_lacking | wrongly_given) & (count > 0))
-    order = np.argsort(-gap[tuple(suspect.T)], kind="stable")
-    return [(int(i), int(c), bool(had[i, c])) for i, c in suspect[order]]
+    count = (labels > 0).sum(0)
+    usual, usual_without = np.zeros((2, labels.shape[1]))
+    for block in blocks(len(labels)):
+        p, had = probabilities[block].astype(np.float64), labels[block] > 0
+        usual += np.where(had, p, 0).sum(0)
+        usual_without += np.where(had, 0, p).sum(0)
+    usual /= np.maximum(count, 1)
+    usual_without /= np.maximum(len(labels) - count, 1)
+    suspects, gaps = [], []
+    for block in blocks(len(labels)):
+        p, had = probabilities[block].astype(np.float64), labels[block] > 0
+        wrongly_lacking = ~had & (p >= usual) & (p > 0.5)
+        wrongly_given = had & (p <= usual_without) & (p < 0.5)
+        suspect = np.argwhere((wrongly_lacking | wrongly_given) & (count > 0))
+        gaps.append(np.where(had, 1 - p, p)[tuple(suspect.T)])
+        suspects.append(suspect + np.array([block.start, 0]))
+    suspect, order = np.concatenate(suspects), np.argsort(-np.concatenate(gaps), kind="stable")
+    return [(int(i), int(c), bool(labels[i, c] > 0)) for i, c in suspect[order]]
 
 
 class Directions:
@@ -218,7 +230,7 @@ def tables(
         features: float32 `[M, F]` of all images; without rows there are no near duplicates and outliers.
     """
     rows = np.fromiter((int(line["row"]) for line in split), np.int64, len(split))
-    part = np.array([line["split"] for line in split], dtype=str)
+    trains = np.fromiter((line["split"] == "train" for line in split), bool, len(split))
     order = np.argsort(rows, kind="stable")
 
     def line_of(row: int, **odd: object) -> dict[str, str]:
@@ -228,7 +240,7 @@ def tables(
         return {key: str(value) for key, value in (known | odd).items()}
 
     found: dict[str, Table] = {"label_errors": _label_errors(shown, held_out, line_of)}
-    train, others = rows[part == "train"], rows[(part == "valid") | (part == "test")]
+    train, others = rows[trains], rows[~trains]
     found |= {"near_duplicates": [], "outliers": []}
     if len(features) and len(train):
         directions = Directions(features, train, seed)
@@ -248,15 +260,31 @@ def _label_errors(shown: Predictions, held_out: HeldOut, line_of: Callable[..., 
     extra = ~np.isin(held_out.row, shown.row[labelled])  # validation rows have better predictions by now
     row = np.concatenate([shown.row[labelled], held_out.row[extra]])
     actual = np.concatenate([shown.actual[labelled], held_out.actual[extra]])
-    both = shown.probabilities[labelled], held_out.probabilities[extra]
-    p = np.concatenate(both, dtype=np.float64)
+    p = _joined((shown.probabilities, labelled), (held_out.probabilities, extra))
     names = shown.classes
+
+    def of(i: int, c: int) -> float:
+        return round(float(p[i, c]), 6)
+
     if shown.multi:
         return [
-            line_of(int(row[i]), suspect=names[c], has_it="yes" if had else "no", probability=round(p[i, c], 6))
+            line_of(int(row[i]), suspect=names[c], has_it="yes" if had else "no", probability=of(i, c))
             for i, c, had in label_errors_of_several(p, actual)[:MOST]
         ]
     return [
-        line_of(int(row[i]), likely=names[k], p_label=round(p[i, own], 6), p_likely=round(p[i, k], 6))
+        line_of(int(row[i]), likely=names[k], p_label=of(i, own), p_likely=of(i, k))
         for i, own, k in label_errors(p, actual)[:MOST]
     ]
+
+
+def _joined(*parts: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """The chosen rows of each array `[N, C]`, one after the other, in a file: float32."""
+    found = scratch((sum(int(chosen.sum()) for _, chosen in parts), parts[0][0].shape[1]), np.float32)
+    end = 0
+    for array, chosen in parts:
+        rows = np.flatnonzero(chosen)
+        for block in blocks(len(rows)):
+            some = array[rows[block]]
+            found[end : end + len(some)] = some
+            end += len(some)
+    return found

@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from unfreeze import draws
-from unfreeze.data.store import open_array
+from unfreeze.data.store import open_array, scratch
 from unfreeze.model.head import HeadParams, build_head
 from unfreeze.train.loop import (
     Learner,
@@ -167,8 +167,8 @@ def cross_validate(
     seed: int,
 ) -> np.ndarray:
     """Probabilities of every row of a fold, in order, by a head that was trained on the other folds: float64
-    `[rows, classes]`. `folds` is -1 of the rows in none."""
-    found, place = np.empty((np.count_nonzero(folds >= 0), classes)), folds[folds >= 0]
+    `[rows, classes]`, which need not fit into memory. `folds` is -1 of the rows in none."""
+    found, place = scratch((np.count_nonzero(folds >= 0), classes), np.float64), folds[folds >= 0]
     for fold in range(folds.max() + 1):
         model = build_head(features.width, classes, head, seed).to(fabric.device)
         others, held_out = np.flatnonzero((folds >= 0) & (folds != fold)), np.flatnonzero(folds == fold)
