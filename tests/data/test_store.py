@@ -1,4 +1,5 @@
 import io
+import os
 import resource
 import subprocess
 import sys
@@ -150,8 +151,11 @@ def test_missing_file_is_named(tmp_path):
         open_array(tmp_path / "none.npy")
 
 
-def test_a_scratch_array_is_zeros_that_can_be_written_and_leaves_no_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize("system", ["Linux", "macOS"])
+def test_a_scratch_array_is_zeros_that_can_be_written_and_leaves_no_file(tmp_path, monkeypatch, system):
     monkeypatch.chdir(tmp_path)
+    if system == "macOS":
+        monkeypatch.delattr(os, "posix_fallocate")
     array = scratch((3, 2), np.float64)
     assert (array.shape, array.dtype) == ((3, 2), np.float64) and not array.any()
     array += 1

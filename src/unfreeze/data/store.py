@@ -114,7 +114,9 @@ def scratch(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     dtype, count = np.dtype(dtype), math.prod(shape)
     with tempfile.TemporaryFile(dir=".") as file:
         size = max(1, count * dtype.itemsize)
-        os.posix_fallocate(file.fileno(), 0, size)  # a full disk would else be a crash at some later time
+        if hasattr(os, "posix_fallocate"):  # not on macOS; a full disk is a crash at some later time there
+            os.posix_fallocate(file.fileno(), 0, size)
+        file.truncate(size)
         return np.frombuffer(mmap.mmap(file.fileno(), size), dtype, count).reshape(shape)
 
 

@@ -89,8 +89,7 @@ def weights(images: int, resamples: int, *key: int | str) -> Iterator[np.ndarray
 
 
 def _kept_weights(images: int, resamples: int, *key: int | str) -> list[np.ndarray]:
-    """`weights` in files, to go over them for each class: uint8, for no image is drawn 256 times as often as the
-    others."""
+    """`weights` in files, to go over them for each class: uint8, for no image is ever drawn 256 times."""
     kept = []
     for drawn in weights(images, resamples, *key):
         kept.append(scratch(drawn.shape, np.uint8))
