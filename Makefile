@@ -6,6 +6,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 INSTALLED := $(VENV)/installed
 NEEDED_GB := 8
+PHOTOS := $(UNFREEZE_REAL_DATA)/ants_bees.7z
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run compare export test lint ablation bench bench-gpu scale sweep plots verify kill-test sample lock clean clean-checkpoints
@@ -38,8 +39,8 @@ ablation: setup ## What each technique is worth, over 5 seeds: make ablation ARC
 
 bench: setup $(VENV)/bench ## Side by side with fastai and with the machine's limit (about an hour on 2 cores)
 	@python -m benchmarks.speed $(ARGS)
-	@[ -n "$(ARGS)" ] || [ ! -f "$(PHOTOS)" ] || python -m benchmarks.speed --archive "$(PHOTOS)" --epochs 4 \
-	  --arch mobilenet_v2 --weights "$(UNFREEZE_REAL_DATA)/weights/mobilenet_v2-qnnpack-dequantised.pth"
+	@$(if $(ARGS),,[ ! -f "$(PHOTOS)" ] || python -m benchmarks.speed --archive "$(PHOTOS)" --epochs 4 \
+	  --arch mobilenet_v2 --weights "$(UNFREEZE_REAL_DATA)/weights/mobilenet_v2-qnnpack-dequantised.pth")
 
 bench-gpu: setup $(VENV)/bench ## The same on a GPU, with a ResNet-18 and a ResNet-50
 	@python -m benchmarks.speed --device cuda --batch 256 --arch resnet18 $(ARGS)
