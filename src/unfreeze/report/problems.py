@@ -11,6 +11,7 @@ import numpy as np
 
 from unfreeze import draws
 from unfreeze.data.store import blocks, scratch
+from unfreeze.data.table import PARTS
 from unfreeze.report.charts import Table
 from unfreeze.report.galleries import HeldOut, Predictions
 
@@ -230,7 +231,7 @@ def tables(
         features: float32 `[M, F]` of all images; without rows there are no near duplicates and outliers.
     """
     rows = np.fromiter((int(line["row"]) for line in split), np.int64, len(split))
-    trains = np.fromiter((line["split"] == "train" for line in split), bool, len(split))
+    part = np.fromiter((PARTS.index(line["split"]) for line in split), np.int8, len(split))
     order = np.argsort(rows, kind="stable")
 
     def line_of(row: int, **odd: object) -> dict[str, str]:
@@ -240,7 +241,7 @@ def tables(
         return {key: str(value) for key, value in (known | odd).items()}
 
     found: dict[str, Table] = {"label_errors": _label_errors(shown, held_out, line_of)}
-    train, others = rows[trains], rows[~trains]
+    train, others = rows[part == PARTS.index("train")], rows[part != PARTS.index("train")]
     found |= {"near_duplicates": [], "outliers": []}
     if len(features) and len(train):
         directions = Directions(features, train, seed)
