@@ -119,6 +119,18 @@ def test_strict_gives_the_same_bytes_whatever_threads_and_instructions_there_are
     assert weights_after_two_steps("loose", **OTHER_ISA) != expected  # it does make a difference
 
 
+AUTO = """
+from unfreeze.runtime import RuntimeParams, computes_half, start
+print(computes_half(start(RuntimeParams(device="cpu", precision="auto", strict=False, threads=1))))
+"""
+
+
+def test_auto_takes_no_bf16_that_onednn_would_have_to_emulate():
+    command, environment = [sys.executable, "-c", AUTO], os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert found == "False\n"
+
+
 def test_the_environment_says_what_the_numbers_may_depend_on():
     params = RuntimeParams(device="cpu", precision="32", strict=False, threads="auto")
     found = runtime.environment(params, start(params))

@@ -211,7 +211,7 @@ def cpu_model() -> str:
 
 
 def supports_bf16(device: str) -> bool:
-    """Whether the hardware computes in bfloat16, so that it pays."""
+    """Whether the hardware computes in bfloat16, so that it pays, and is not kept from it (ONEDNN_MAX_CPU_ISA)."""
     import torch
 
     if device == "cuda":
@@ -219,4 +219,5 @@ def supports_bf16(device: str) -> bool:
     if not hasattr(torch.cpu, "get_capabilities"):  # an older torch: 32 bits are always right
         return False
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    has_it = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return bool(has_it and torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())

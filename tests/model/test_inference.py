@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from unfreeze.model.backbone import ARCHS, build_backbone
-from unfreeze.model.inference import Joined, for_inference
+from unfreeze.model.inference import Joined, Winograd, for_inference
 from unfreeze.model.network import Network
 
 
@@ -139,3 +139,24 @@ def test_half_precision_works_where_onednn_may_not_compute_in_it():
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
     found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert 0 < float(found) < 0.02
+
+
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="this torch has no MKL")
+@pytest.mark.parametrize(("arch", "count"), [("resnet18", 9), ("resnet50", 10), ("vgg11_bn", 6)])
+def test_large_convolutions_are_computed_by_winograd_s_algorithm(arch, count, monkeypatch):
+    """Of large images, unless they are few, and not under `runtime.strict`: within 1e-5 relative."""
+    monkeypatch.delenv("MKL_CBWR", raising=False)
+    network, generator = network_of(arch, 128), torch.Generator().manual_seed(1)
+    fast = for_inference(network)
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    exact = for_inference(network)
+    layers = [module for module in fast.modules() if isinstance(module, Winograd)]
+    assert len(layers) == count and not any(isinstance(module, Winograd) for module in exact.modules())
+    many, few = (torch.rand(n, 3, side, side, generator=generator) for n, side in ((8, 128), (1, 64)))
+    with torch.no_grad():
+        fast(few)
+        assert all(layer.weights is None for layer in layers)
+        expected, found = exact(many), fast(many)
+    assert any(layer.weights is not None for layer in layers)
+    assert 0 < (found - expected).norm() <= 1e-5 * expected.norm()
+    assert not any(isinstance(module, Winograd) for module in for_inference(network, half=True).modules())

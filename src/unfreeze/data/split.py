@@ -138,9 +138,8 @@ def make_splits(labels: Sequence[Label], digests: Sequence[str], params: SplitPa
     split = [label.split for label in labels]
     labelled = [i for i, label in enumerate(labels) if label.label]
     by_digest = defaultdict(list)
-    for i, digest in enumerate(digests):
-        if labels[i].label:
-            by_digest[digest].append(i)
+    for i in labelled:
+        by_digest[digests[i]].append(i)
     copies = list(by_digest.values())
     del by_digest  # a million digests are 200 MB
     duplicates = []
@@ -182,10 +181,10 @@ def make_splits(labels: Sequence[Label], digests: Sequence[str], params: SplitPa
     return Splits([None if s == "dropped" else s for s in split], fold, sorted(duplicates), made)
 
 
-def _linked(copies: Sequence[list[int]], labels: Sequence[Label]) -> list[list[int]]:
+def _linked(copies: list[list[int]], labels: Sequence[Label]) -> list[list[int]]:
     """Copies of an image joined with those that share a group with one of them (union-find)."""
     if not any(labels[i].group for group in copies for i in group):
-        return list(copies)
+        return copies
     parent = {i: i for group in copies for i in group}
 
     def root(i: int) -> int:

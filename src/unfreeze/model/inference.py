@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
+from unfreeze.model import winograd
 from unfreeze.model.network import Network
 
 ADDITIONS = (operator.add, operator.iadd, torch.add)
@@ -24,7 +25,8 @@ ACTIVATIONS = {
 def for_inference(network: Network, half: bool = False) -> Network:
     """A copy that only predicts: each BatchNorm is folded into the convolution before it (Jacob et al. 2018,
     section 3.2), which changes what it says by rounding alone, and weights lie as convolutions read them fastest.
-    On a CPU the addition and the activation after a convolution are computed with it.
+    On a CPU the addition and the activation after a convolution are computed with it, and large convolutions in 32
+    bits by Winograd's algorithm (`winograd`).
 
     Args:
         half: the backbone computes in bfloat16, with 8 bits of precision. `network` itself is left as it is.
@@ -43,7 +45,7 @@ def _fold(group: nn.Module, half: bool) -> nn.Module:
         return group
     folded = fuse(fx.symbolic_trace(group), inplace=True)
     if weights.device.type == "cpu" and weights.dtype == torch.float32 and _can_join(half):
-        _join(folded)
+        _join(folded, half)
     return folded
 
 
@@ -72,8 +74,23 @@ class Joined(nn.Module):
         return operation(images.to(dtype), other.to(dtype), *how, "add", 1.0, self.activation, self.bounds, "")
 
 
-def _join(network: fx.GraphModule) -> None:
-    """Put a `Joined` in the place of each convolution that is only added to, or activated, or both."""
+class Winograd(Joined):
+    """The same by Winograd's algorithm, of as many and as large images as it is faster for."""
+
+    weights: Tensor | None = None
+    """Mapped when first they are needed, and beside the others: a network of small images needs none."""
+
+    def forward(self, images: Tensor, other: Tensor | None = None) -> Tensor:
+        if not winograd.pays(images):
+            return super().forward(images, other)
+        if self.weights is None:
+            self.weights = winograd.mapped(self.conv.weight)
+        return winograd.convolve(images, self.weights, self.conv.bias, other, self.activation == "relu")
+
+
+def _join(network: fx.GraphModule, half: bool) -> None:
+    """Put a `Joined` in the place of each convolution that is only added to, or activated, or both, and a
+    `Winograd` in the place of each that is faster so."""
     modules, before = dict(network.named_modules()), set()
     calls = Counter(node.target for node in network.graph.nodes)
 
@@ -97,10 +114,13 @@ def _join(network: fx.GraphModule) -> None:
         if what(after) in ACTIVATIONS:
             activation = ACTIVATIONS[what(after)]
             spent.append(after)
+        conv = modules[node.target]
+        by_winograd = not half and winograd.suits(conv) and activation[0] in (None, "relu")
         if spent:
             spent[-1].replace_all_uses_with(node)
             for each in reversed(spent):
                 network.graph.erase_node(each)
             node.args = (*node.args, *others)
-            network.set_submodule(node.target, Joined(modules[node.target], *activation))
+        if spent or by_winograd:
+            network.set_submodule(node.target, (Winograd if by_winograd else Joined)(conv, *activation))
     network.recompile()
