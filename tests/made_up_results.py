@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from unfreeze.data.table import PARTS
 from unfreeze.report.galleries import Predictions
 from unfreeze.report.page import Results
 
@@ -35,7 +36,7 @@ def results(classes: list[str], count: int, wrong: int = 3, split: str = "test")
         pairs[pair] = pairs.get(pair, 0) + 1
     return Results(
         predictions=Predictions(
-            classes, np.arange(count), names, np.array([split] * count), actual, predicted,
+            classes, np.arange(count), names, np.full(count, PARTS.index(split)), actual, predicted,
             np.full(count, 0.4, dtype=np.float32), probabilities,
         ),
         metrics={split: {"plain": {**number, "accuracy": 0.5}, "tta": number}},
@@ -103,7 +104,7 @@ def several(split: str = "test", unlabelled: bool = False) -> Results:
     return replace(
         results(["cat", "dog"], 6),
         predictions=Predictions(
-            classes, np.arange(6), [f"{i}.png" for i in range(6)], np.array([split] * 6), actual,
+            classes, np.arange(6), [f"{i}.png" for i in range(6)], np.full(6, PARTS.index(split)), actual,
             (probabilities >= 0.5).astype(np.int8), np.arange(6, dtype=np.float32) / 6, probabilities,
         ),
         metrics={split: {way: number for way in ("prevalence", "plain", "tta")}},

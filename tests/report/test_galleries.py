@@ -77,7 +77,7 @@ def test_predictions_come_back_as_written(tmp_path) -> None:
     assert read.classes == ["p_a", "b,\nc"]
     assert read.row.tolist() == [3, 9]
     assert list(read.path) == ["x, y.png", "ü.png"]
-    assert read.split.tolist() == ["valid", "test"]
+    assert read.split.tolist() == [1, 2]  # of train, valid and test
     assert read.actual.tolist() == [0, -1]
     assert read.predicted.tolist() == [1, 0]
     assert read.uncertainty.tolist() == [0.5, 0]
@@ -111,6 +111,7 @@ def test_predictions_without_lines_are_empty_arrays(tmp_path) -> None:
         (0, "a.png", "valid", "p_a", "p_a", 0, 1, "nan"),
         (0, "a.png", "valid", "p_a", "p_a", 0, 1, "much"),
         ("first", "a.png", "valid", "p_a", "p_a", 0, 1, 0),
+        (0, "a.png", "dropped", "p_a", "p_a", 0, 1, 0),
         (),
     ],
 )

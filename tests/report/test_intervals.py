@@ -133,7 +133,7 @@ def test_what_is_undefined_has_none() -> None:
     assert set(intervals(given, shown, 1)) == set(given) - {"count", "roc_auc"}
 
 
-@pytest.mark.parametrize("made", [lambda: results(["a", "b", "c"], 90, wrong=20), lambda: several(40)])
+@pytest.mark.parametrize("made", [lambda: results(["a", "b", "c"], 90, wrong=20), several])
 def test_with_fewer_resamples_at_a_time_intervals_are_the_same(made, monkeypatch) -> None:
     shown = made().predictions
     given = {"count": 1, **dict.fromkeys(("roc_auc", "ece", "map", "f1", "precision", "recall"), 0.5)}

@@ -80,6 +80,8 @@ def test_of_too_many_pairs_the_near_duplicates_are_found_by_pivots(monkeypatch):
     found = problems.near_duplicates(directions, others, train)
     assert len(every) > 250
     assert set(found) <= set(every) and len(found) >= 0.98 * len(every)
+    monkeypatch.setattr(problems, "ROWS_AT_ONCE", 77)
+    assert problems.near_duplicates(directions, others, train) == found
 
 
 def test_an_image_unlike_all_others_is_the_first_outlier():

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from unfreeze.data.table import PARTS
 from unfreeze.report import figures, making
 from unfreeze.report.album import TINY, Album, Readable, side_for
 from unfreeze.report.charts import Table, column
@@ -100,7 +101,7 @@ def _changed(
 def _by_path(side: Predictions, split: str) -> dict[str, tuple[str, str, bool]]:
     """True and predicted, as text, and whether these are the same, of the labelled images of `split`."""
     found = {}
-    for i in np.flatnonzero((side.split == split) & side.labelled).tolist():
+    for i in np.flatnonzero((side.split == PARTS.index(split)) & side.labelled).tolist():
         if side.multi:
             actual, predicted = (
                 " ".join(side.classes[c] for c in np.flatnonzero(labels[i])) or "no label"

@@ -10,9 +10,8 @@ is an image of unknown labels.
 """
 
 import csv
-import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -24,8 +23,8 @@ from pydantic import Field
 from unfreeze import draws
 from unfreeze.console import UserError
 from unfreeze.data.store import span
-from unfreeze.data.table import NO_LABELS
-from unfreeze.files import BLOCK, Spool, Texts
+from unfreeze.data.table import NO_LABELS, PARTS
+from unfreeze.files import BLOCK, Spool, Texts, read_table
 from unfreeze.params import Section
 
 _COLUMNS = ["row", "path", "split", "label", "predicted", "uncertainty"]
@@ -41,23 +40,23 @@ class ReportParams(Section):
 
 @dataclass(frozen=True)
 class Predictions:
-    """predictions.csv as arrays; N images, C classes."""
+    """predictions.csv as arrays in files; N images, C classes."""
 
     classes: list[str]
     row: np.ndarray
     """int64 `[N]`: the image's row in pixels.npy."""
     path: Sequence[str]
     split: np.ndarray
-    """str `[N]`: valid | test."""
+    """int8 `[N]`: index into `data.table.PARTS`."""
     actual: np.ndarray
-    """int64 `[N]`: index into `classes`, -1 for an unlabelled image; or `[N, C]` of several labels."""
+    """int64 `[N]`: index into `classes`, -1 for an unlabelled image; or int8 `[N, C]` of several labels."""
     predicted: np.ndarray
-    """int64 `[N]`: index into `classes`; or `[N, C]`."""
+    """int64 `[N]`: index into `classes`; or int8 `[N, C]`."""
     uncertainty: np.ndarray
     """float32 `[N]`: 1 - (largest probability - second largest); or 1 less the distance of the nearest probability
     to its threshold."""
     probabilities: np.ndarray
-    """float32 `[N, C]`, in a file."""
+    """float32 `[N, C]`."""
 
     @property
     def multi(self) -> bool:
@@ -88,13 +87,11 @@ class HeldOut:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read predictions.csv line by line; its probabilities and paths go to files without a name.
+    """Read predictions.csv.
 
     Raises:
         UserError: if the table has no class column, or a line does not fit its header.
     """
-    rows, uncertainty, probabilities, splits = array("q"), array("f"), Spool(), []
-    paths, names = Texts(), []
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)
         header = next(reader, [])
@@ -102,58 +99,56 @@ def read_predictions(path: Path) -> Predictions:
         if header[:6] not in (_COLUMNS, _MULTI) or not classes:
             raise UserError(f"{path}: the header must be {', '.join(_COLUMNS)}, p_<class>...; run tta_evaluate")
         multi = header[:6] == _MULTI
-        actual, predicted = (array("b" if multi else "q") for _ in range(2))
         index = {name: i for i, name in enumerate(classes)}
-        for line in reader:
-            try:
-                rows.append(int(line[0]))
-                actual.extend(_known(line[3], index, multi))
-                predicted.extend(_known(line[4], index, multi))
-                if not line[4]:
-                    raise ValueError("nothing is predicted")
-                uncertainty.append(float(line[5]))
-                found = [float(cell) for cell in line[6:]]
-                if len(line) != len(header) or not all(map(isfinite, found)):
-                    raise ValueError("a probability is missing or not finite")
-                probabilities.append(array("f", found))
-            except (ValueError, KeyError, IndexError) as error:
-                raise UserError(f"{path}, line {reader.line_num}: {error!r}; run tta_evaluate") from None
-            splits.append(sys.intern(line[2]))
-            names.append(line[1])
-            if len(names) == BLOCK:
-                paths.extend(names)
-                names.clear()
-    paths.extend(names)
-    each = (len(rows), len(classes))
-    shape = each if multi else len(rows)
+
+        def numbers() -> Iterator[tuple[Iterable[float], ...]]:
+            for line in reader:
+                try:
+                    if not line[4]:
+                        raise ValueError("nothing is predicted")
+                    found = [float(cell) for cell in line[6:]]
+                    if len(line) != len(header) or not all(map(isfinite, found)):
+                        raise ValueError("a probability is missing or not finite")
+                    actual, predicted = (_known(cell, index, multi) for cell in line[3:5])
+                    yield [int(line[0])], [PARTS.index(line[2])], actual, predicted, [float(line[5])], found
+                except (ValueError, KeyError, IndexError) as error:
+                    raise UserError(f"{path}, line {reader.line_num}: {error!r}; run tta_evaluate") from None
+
+        label = "b" if multi else "q"
+        row, split, actual, predicted, uncertainty, probabilities = _in_files(f"qb{label}{label}ff", numbers())
+    each = (len(row), len(classes))
+    shape = each if multi else len(row)
     return Predictions(
-        classes, np.asarray(rows), paths, np.array(splits, dtype=str), np.asarray(actual).reshape(shape),
-        np.asarray(predicted).reshape(shape), np.asarray(uncertainty), _floats(probabilities).reshape(each),
+        classes, row, read_table(path, ["path"]).columns["path"], split, actual.reshape(shape),
+        predicted.reshape(shape), uncertainty, probabilities.reshape(each),
     )  # fmt: skip
 
 
 def read_held_out(path: Path, classes: list[str]) -> HeldOut:
     """Read out_of_fold.csv, which has lines only if there are folds."""
     index = {name: i for i, name in enumerate(classes)}
-    rows, probabilities = array("q"), Spool()
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)
         multi = "labels" in next(reader)
-        actual = array("b" if multi else "q")
-        for line in reader:
-            rows.append(int(line[0]))
-            actual.extend(_known(line[3], index, multi))
-            probabilities.append(array("f", map(float, line[4:])))
-    each = (len(rows), len(classes))
-    return HeldOut(
-        np.asarray(rows),
-        np.asarray(actual).reshape(each if multi else len(rows)),
-        _floats(probabilities).reshape(each),
-    )
+        lines = (([int(line[0])], _known(line[3], index, multi), map(float, line[4:])) for line in reader)
+        row, actual, probabilities = _in_files("qbf" if multi else "qqf", lines)
+    each = (len(row), len(classes))
+    return HeldOut(row, actual.reshape(each if multi else len(row)), probabilities.reshape(each))
 
 
-def _floats(spool: Spool) -> np.ndarray:
-    return np.frombuffer(spool.read(), np.float32)
+def _in_files(kinds: str, lines: Iterable[tuple[Iterable[float], ...]]) -> list[np.ndarray]:
+    """The columns of `lines`, which may have several numbers each, flat: arrays of `kinds` (see `array`), whose
+    numbers are read from files when they are used."""
+    columns = [(array(kind), Spool()) for kind in kinds]
+    for line in lines:
+        for (values, spool), some in zip(columns, line, strict=True):
+            values.extend(some)
+            if len(values) >= BLOCK:
+                spool.append(values)
+                del values[:]
+    for values, spool in columns:
+        spool.append(values)
+    return [np.frombuffer(spool.read(), values.typecode) for values, spool in columns]
 
 
 def _known(text: str, index: dict[str, int], multi: bool) -> list[int]:
@@ -210,15 +205,15 @@ def explored(shown: Predictions) -> np.ndarray:
     """All images in the order in which they get room among those to search: some of every pair of true and
     predicted class, the surest first, before more of any; where images have several labels, the most mistakes
     first."""
-    n = np.arange(len(shown.row))
     if shown.multi:
-        return np.lexsort((n, -shown.uncertainty, -(shown.actual != shown.predicted).sum(1)))
+        return np.lexsort((-shown.uncertainty, -(shown.actual != shown.predicted).sum(1)))
+    n = np.arange(len(shown.row))
     pair = shown.actual * len(shown.classes) + shown.predicted
-    order = np.lexsort((n, -shown.probabilities[n, shown.predicted], pair))
+    order = np.lexsort((-shown.probabilities[n, shown.predicted], pair))
     starts = np.flatnonzero(np.diff(pair[order], prepend=-1))
     rank = np.empty_like(n)
     rank[order] = n - np.repeat(starts, np.diff(np.append(starts, len(n))))
-    return np.lexsort((n, shown.actual == shown.predicted, rank))
+    return np.lexsort((shown.actual == shown.predicted, rank))
 
 
 def labels_by_mistakes(actual: np.ndarray, predicted: np.ndarray) -> list[tuple[int, int, int]]:

@@ -28,7 +28,7 @@ WORK = 2_000_000_000
 """Images x classes x resamples of what must rank the images for each class, some seconds: beyond it there are
 fewer resamples, at least FEWEST."""
 BLOCK = 50  # resamples at a time,
-DRAWN = 10_000_000  # or fewer, with so many images in all
+DRAWN = 2_000_000  # or fewer, with so many images in all
 BINS = 15  # of confidence, as in unfreeze.evaluate
 UNIT = 2**30  # makes whole numbers of gaps of confidence
 SHARES = ("accuracy", "top5", "subset_accuracy")

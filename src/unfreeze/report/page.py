@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from unfreeze.console import UserError
-from unfreeze.data.table import NO_LABELS
+from unfreeze.data.table import NO_LABELS, PARTS
 from unfreeze.report import charts, galleries, making, numbers, problems
 from unfreeze.report.album import TINY, Album, Readable, side_for, thumbnail
 from unfreeze.report.charts import Table, column
@@ -86,7 +86,7 @@ def render(results: Results, pixels: Readable, params: dict[str, Any]) -> str:
     """
     split = "test" if "test" in results.metrics else "valid"
     everything = results.predictions
-    shown = everything.take(np.flatnonzero((everything.split == split) & everything.labelled))
+    shown = everything.take(np.flatnonzero((everything.split == PARTS.index(split)) & everything.labelled))
     if len(shown.row) and (shown.row.min() < 0 or shown.row.max() >= len(pixels)):
         raise UserError(f"predictions.csv names a row outside the {len(pixels)} stored images: run dvc repro")
     seed, count = params["seed"], params["report"]["per_gallery"]

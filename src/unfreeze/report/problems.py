@@ -16,8 +16,8 @@ from unfreeze.report.charts import Table
 from unfreeze.report.galleries import HeldOut, Predictions
 
 WIDTH = 64
-BLOCK, COLUMNS_AT_ONCE = 256, 16_384
-"""Rows that are compared at a time, with so many others."""
+BLOCK, COLUMNS_AT_ONCE, ROWS_AT_ONCE = 256, 16_384, 262_144
+"""Rows that are compared at a time, with so many others; and that are sorted by what they are compared with."""
 MOST_PAIRS = 2**32
 """Up to so many pairs all are compared: a minute or two."""
 PROBES = 8
@@ -161,20 +161,23 @@ def _probably_nearest(
     home = np.concatenate([(directions.projected(block) @ pivots).argmax(1) for block in _blocks(others)])
     members = np.argsort(home, kind="stable")
     ends = np.searchsorted(home[members], np.arange(pivots.shape[1] + 1))
-    probed = np.concatenate([
-        np.argpartition(directions.projected(block) @ -pivots, PROBES - 1, axis=1)[:, :PROBES].astype(np.int32)
-        for block in _blocks(rows)
-    ])  # fmt: skip
-    visits = np.argsort(probed, axis=None, kind="stable")  # by pivot
-    starts = np.searchsorted(probed.ravel()[visits], np.arange(pivots.shape[1] + 1))
     place, most = np.zeros(len(rows), np.int64), np.full(len(rows), -2.0)
-    for pivot in range(pivots.shape[1]):
-        inside, asked = members[ends[pivot] : ends[pivot + 1]], visits[starts[pivot] : starts[pivot + 1]] // PROBES
-        if len(inside) and len(asked):
-            found, value = _nearest(directions, rows[asked], others[inside])
-            better = value > most[asked]
-            place[asked] = np.where(better, inside[found], place[asked])
-            most[asked] = np.where(better, value, most[asked])
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        probed = np.concatenate([
+            np.argpartition(directions.projected(block) @ -pivots, PROBES - 1, axis=1)[:, :PROBES].astype(np.int32)
+            for block in _blocks(some)
+        ])  # fmt: skip
+        visits = np.argsort(probed, axis=None, kind="stable")  # by pivot
+        starts = np.searchsorted(probed.ravel()[visits], np.arange(pivots.shape[1] + 1))
+        for pivot in range(pivots.shape[1]):
+            inside = members[ends[pivot] : ends[pivot + 1]]
+            asked = visits[starts[pivot] : starts[pivot + 1]] // PROBES
+            if len(inside) and len(asked):
+                found, value = _nearest(directions, some[asked], others[inside])
+                better, asked = value > most[start + asked], start + asked
+                place[asked] = np.where(better, inside[found], place[asked])
+                most[asked] = np.where(better, value, most[asked])
     return place, most
 
 
