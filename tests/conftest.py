@@ -30,3 +30,8 @@ def small_run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("small_run")
     run_small(folder)
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take minutes come first: several processes then end at about the same time."""
+    items.sort(key=lambda item: "end_to_end" not in item.path.name)
