@@ -29,7 +29,7 @@ export: setup ## Write the trained network as ONNX and torch.export program to m
 
 test: setup ## Check the style and run all tests
 	@ruff check . && ruff format --check -q .
-	@OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup ## Check the style, and mend what can be mended
 	@ruff check --fix . ; ruff format .

@@ -56,8 +56,11 @@ def test_it_takes_what_it_computes_and_is_faster_for(other, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("count", "side", "expected"),
-    [(1, 28, False), (2, 28, True), (32, 14, True), (32, 7, True), (32, 5, False), (99, 1, False), (9, 8, False)],
-)
-def test_few_or_tiny_images_are_not_worth_it(count, side, expected):
-    assert winograd.pays(torch.empty(count, 1, side, side)) == expected
+    ("shape", "expected"),
+    [
+        ((32, 128, 28, 28), True), ((32, 128, 14, 14), False), ((32, 256, 14, 14), True), ((32, 256, 9, 9), False),
+        ((32, 512, 9, 9), True), ((32, 512, 5, 5), False), ((1, 512, 20, 20), False), ((1, 128, 24, 24), True),
+    ],
+)  # fmt: skip
+def test_few_tiles_or_tiles_over_the_edges_are_not_worth_it(shape, expected):
+    assert winograd.pays(torch.empty(shape)) == expected

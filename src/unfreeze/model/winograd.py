@@ -15,10 +15,11 @@ from torch.nn.functional import pad
 
 CHANNELS = 128
 """With fewer the maps, which read and write more than the convolution does, take what the products save."""
-TILES = 64
-"""With fewer the products of a layer are too small, as of a single image."""
-WASTE = 1.4
-"""Of pixels in tiles to those of the image; more of it, as in tiny images, costs more than is saved."""
+TILES = 32
+"""With fewer, as of a single image, there is less to save than the weights take to be mapped and read."""
+EDGE = 512
+"""Tiles stand over the edges of images whose sides are no multiple of 4. The more channels, the more of that pays:
+1 / EDGE of the image for each of them."""
 BLOCK = 2**22
 """Bytes of mapped tiles at a time: they should stay in the cache until the products have read them."""
 
@@ -44,9 +45,9 @@ def suits(conv: nn.Conv2d) -> bool:
 
 def pays(images: Tensor) -> bool:
     """Whether it is faster for so many `images` `[B, C, H, W]` of this size."""
-    count, _, height, width = images.shape
+    count, channels, height, width = images.shape
     tiles = ceil(height / 4) * ceil(width / 4)
-    return 16 * tiles <= WASTE * height * width and count * tiles >= TILES
+    return 16 * tiles <= (1 + channels / EDGE) * height * width and count * tiles >= TILES
 
 
 def mapped(weight: Tensor) -> Tensor:
