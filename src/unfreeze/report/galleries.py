@@ -24,7 +24,7 @@ from unfreeze import draws
 from unfreeze.console import UserError
 from unfreeze.data.store import span
 from unfreeze.data.table import NO_LABELS, PARTS
-from unfreeze.files import BLOCK, Spool, Texts, read_table
+from unfreeze.files import BLOCK, Spool, Texts
 from unfreeze.params import Section
 
 _COLUMNS = ["row", "path", "split", "label", "predicted", "uncertainty"]
@@ -92,6 +92,7 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         UserError: if the table has no class column, or a line does not fit its header.
     """
+    paths, names = Texts(), []
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)
         header = next(reader, [])
@@ -113,14 +114,19 @@ def read_predictions(path: Path) -> Predictions:
                     yield [int(line[0])], [PARTS.index(line[2])], actual, predicted, [float(line[5])], found
                 except (ValueError, KeyError, IndexError) as error:
                     raise UserError(f"{path}, line {reader.line_num}: {error!r}; run tta_evaluate") from None
+                names.append(line[1])
+                if len(names) == BLOCK:
+                    paths.extend(names)
+                    names.clear()
 
         label = "b" if multi else "q"
         row, split, actual, predicted, uncertainty, probabilities = _in_files(f"qb{label}{label}ff", numbers())
+    paths.extend(names)
     each = (len(row), len(classes))
     shape = each if multi else len(row)
     return Predictions(
-        classes, row, read_table(path, ["path"]).columns["path"], split, actual.reshape(shape),
-        predicted.reshape(shape), uncertainty, probabilities.reshape(each),
+        classes, row, paths, split, actual.reshape(shape), predicted.reshape(shape), uncertainty,
+        probabilities.reshape(each),
     )  # fmt: skip
 
 

@@ -235,6 +235,7 @@ def tables(
     """
     rows = np.fromiter((int(line["row"]) for line in split), np.int64, len(split))
     part = np.fromiter((PARTS.index(line["split"]) for line in split), np.int8, len(split))
+    trains = part == PARTS.index("train")
     order = np.argsort(rows, kind="stable")
 
     def line_of(row: int, **odd: object) -> dict[str, str]:
@@ -244,7 +245,7 @@ def tables(
         return {key: str(value) for key, value in (known | odd).items()}
 
     found: dict[str, Table] = {"label_errors": _label_errors(shown, held_out, line_of)}
-    train, others = rows[part == PARTS.index("train")], rows[part != PARTS.index("train")]
+    train, others = rows[trains], rows[~trains]
     found |= {"near_duplicates": [], "outliers": []}
     if len(features) and len(train):
         directions = Directions(features, train, seed)
