@@ -6,6 +6,7 @@ python -m benchmarks.ours tta --data folder --arch resnet18 --weights none ...
 import argparse
 import json
 import resource
+import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ FINDER_STEPS = 100
 
 def run(tasks: dict[str, Callable[[argparse.Namespace], dict[str, Any]]]) -> None:
     """Run the task that the command line names; the last line of the output is its result as JSON, with the
-    highest memory of this process and of the largest of its workers, in MB."""
+    highest memory of this process and of the largest of its workers, or of a GPU, in MB."""
     parser = argparse.ArgumentParser()
     parser.add_argument("task", choices=tasks)
     parser.add_argument(
@@ -37,9 +38,25 @@ def run(tasks: dict[str, Callable[[argparse.Namespace], dict[str, Any]]]) -> Non
     )
     args = parser.parse_args()
     found = tasks[args.task](args)
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    found["peak_mb"] = sum(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024
+    if args.device == "cuda" and "torch" in sys.modules:
+        import torch
+
+        found["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20
+    else:
+        kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        found["peak_mb"] = sum(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024
     print(json.dumps(found))
+
+
+def wake(device: str) -> None:
+    """Load what a GPU computes convolutions with, which takes a second the first time: it counts as an import."""
+    if device == "cuda":
+        import torch
+
+        for dtype in (torch.float32, torch.bfloat16):
+            layer = torch.nn.Conv2d(3, 8, 3).to(device, dtype)
+            layer(torch.ones(1, 3, 8, 8, device=device, dtype=dtype)).sum().backward()
+        torch.cuda.synchronize()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from fastai.vision.all import (
 from fastai.vision.learner import default_split, model_meta
 from torchvision import models
 
-from benchmarks.contender import FINDER_STEPS, HEAD_EPOCHS, VIEWS, run, timed
+from benchmarks.contender import FINDER_STEPS, HEAD_EPOCHS, VIEWS, run, timed, wake
 
 FINDER_SAMPLES = (5, 15)
 
@@ -32,6 +32,7 @@ def load(arch: str, file: str, pretrained: bool = False):
 
 def learner(args):
     """A learner on the folder photos/, frozen."""
+    wake(args.device)
     torch.manual_seed(1)
     photos = args.data / "photos"
     loaders = ImageDataLoaders.from_folder(

@@ -5,7 +5,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from benchmarks.contender import run, timed
+from benchmarks.contender import run, timed, wake
 
 LIMIT_SECONDS = 10.0
 """How long a limit is measured."""
@@ -38,6 +38,7 @@ def network(args):
     import torch
     from torchvision import models
 
+    wake(args.device)
     net = models.get_model(args.arch)
     if args.weights != "none":
         net.load_state_dict(torch.load(args.weights, map_location="cpu", weights_only=True), strict=False)

@@ -58,9 +58,11 @@ def plan(bf16: bool) -> list[Line]:
     for precision in precisions:
         name = {"32": "32 bits", "bf16": "bf16"}[precision]
         lines += [Line(f"{part}_limit", f"{part} alone, {name}", PLAIN, precision) for part in ("forward", "step")]
-    for task in ("features", "frozen", "unfrozen", "lr_find", "tta"):
+    for task in ("features", "precompute", "frozen", "unfrozen", "lr_find", "tta"):
         own = ["32"] if task == "lr_find" else precisions
         lines += [Line(task, f"unfreeze, {'32 bits' if p == '32' else p}", OURS, p) for p in own]
+        if task == "precompute":  # fastai keeps no features: it is measured beside decoding and these
+            continue
         lines.append(Line(task, "fastai", FASTAI, flags=("--train-bn",)))
         if task == "frozen":
             lines.append(Line(task, "fastai, train_bn=False", FASTAI))
@@ -84,10 +86,13 @@ def prepare(folder: Path, archive: Path) -> None:
     parts[0].rename(folder / "photos")
 
 
-def generated(folder: Path, count: int) -> None:
-    """The same of generated photographs."""
+def generated(folder: Path, count: int, copies: int) -> None:
+    """The same of generated photographs, each of which is there `copies` times."""
     write_photos(folder / "photos", count)
-    with tarfile.open(folder / "photos.tar", "w") as tar:
+    for path in list((folder / "photos").rglob("*.jpg")):
+        for i in range(1, copies):
+            path.with_stem(f"{path.stem}_{i}").hardlink_to(path)
+    with tarfile.open(folder / "photos.tar", "w", dereference=True) as tar:
         tar.add(folder / "photos", "photos")
     extract(folder / "photos.tar", folder / "extracted.tar", folder / "extracted.csv", 10**11)
 
@@ -117,6 +122,8 @@ def limit(line: Line, lines: list[Line]) -> float | None:
     run = line.runs[0]
     if line.task == "features":
         return 1 / (1 / decode + 1 / forward)
+    if line.task == "precompute":
+        return forward
     if line.task == "unfrozen" and "valid" in run:
         step = alone["step_limit", line.precision]
         return run["images"] / (run["images"] / step + run["valid"] / forward)
@@ -145,6 +152,12 @@ def table(lines: list[Line]) -> str:
             f"| {f'{median(scores):.3f}' if scores else ''} |"
         )
     return "\n".join(rows)
+
+
+def gpu_model() -> str:
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def plot(path: Path, lines: list[Line], title: str) -> None:
@@ -180,12 +193,13 @@ def main() -> None:
     parser.add_argument("--weights", default="none", help="a state-dict file of --arch")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--images", type=int, default=2000, help="generated, for the task features")
-    parser.add_argument("--train-images", type=int, default=400, help="generated, for all other tasks")
+    parser.add_argument("--copies", type=int, default=1, help="of each of them: a GPU is done with few at once")
+    parser.add_argument("--train-images", type=int, default=400, help="generated, for other tasks; 0: the same")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=1, help="unfrozen ones")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--tasks", default="features,frozen,head,unfrozen,lr_find,tta", help="of these")
+    parser.add_argument("--tasks", default="features,precompute,frozen,head,unfrozen,lr_find,tta", help="of these")
     args = parser.parse_args()
     from unfreeze.runtime import supports_bf16
 
@@ -201,19 +215,20 @@ def main() -> None:
     if args.archive:
         prepare(many, args.archive)
     else:
-        few = data / "few"
-        generated(many, args.images)
-        generated(few, args.train_images)
+        generated(many, args.images, args.copies)
+        if args.train_images:
+            few = data / "few"
+            generated(few, args.train_images, 1)
     with progress(args.repeats * len(lines), "bench", "run") as bar:
         for _ in range(args.repeats):
             for line in lines:
-                measure(line, many if line.task in ("features", "decode_limit") else few, args)
+                measure(line, many if line.task in ("features", "precompute", "decode_limit") else few, args)
                 bar.update()
     about = {
-        "device": cpu_model() if args.device == "cpu" else "cuda",
+        **{key: str(value) for key, value in vars(args).items()},
+        "device": cpu_model() if args.device == "cpu" else gpu_model(),
         **{name: version(name) for name in ("torch", "torchvision", "fastai")},
         "python": platform.python_version(),
-        **{key: str(value) for key, value in vars(args).items()},
     }
     (data / "speed.json").write_text(
         json.dumps({"about": about, "lines": [vars(line) for line in lines]}, indent=1), encoding="utf-8"

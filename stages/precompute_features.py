@@ -7,7 +7,7 @@ from unfreeze.files import read_json
 from unfreeze.model.backbone import ModelParams
 from unfreeze.params import Seed, load
 from unfreeze.runtime import RuntimeParams, computes_half, start
-from unfreeze.train.augment import Images, PrecomputeParams, kept_on
+from unfreeze.train.augment import Images, PrecomputeParams
 
 
 def main() -> str:
@@ -23,7 +23,7 @@ def main() -> str:
     from unfreeze.train.precompute import write_features
 
     model, views = params.model, params.precompute.views
-    images = Images(kept_on(fabric.device, open_array(paths.PIXELS)), model.size, fabric.device)
+    images = Images(open_array(paths.PIXELS), model.size, fabric.device)
     channels = images.pixels.shape[3]
     backbone = build_backbone(model.arch, model.weights, params.seed, model.size, model.stem, channels)
     normalise(backbone, read_json(paths.NORMALISATION))

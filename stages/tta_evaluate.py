@@ -10,10 +10,8 @@ from unfreeze.evaluate.submission import SubmissionParams, plan_submission, writ
 from unfreeze.evaluate.tta import TtaParams, predict_views, stored
 from unfreeze.files import read_table
 from unfreeze.params import Seed, load
-from unfreeze.runtime import RuntimeParams, computes_half, start
+from unfreeze.runtime import RuntimeParams, computes_half, predict_batch, start
 from unfreeze.train.augment import AugmentParams, Images, kept_on
-
-BATCH = 32
 
 
 def main() -> str:
@@ -34,14 +32,15 @@ def main() -> str:
     table = read_split(paths.SPLIT_CSV, len(pixels))
     rows = np.concatenate([table.rows["valid"], table.rows["test"]])
     plan = plan_submission(params.submission, table, paths.EXTRACTED_CSV, paths.EXTRACTED_TAR)
-    views = (params.tta.views, params.augment, params.seed, BATCH, table.multi)
+    views = (params.tta.views, params.augment, params.seed)
     half, kept, tta = computes_half(fabric), kept_on(fabric.device, pixels), 0
     models = [*sorted(paths.SNAPSHOTS.glob("*.safetensors")), paths.MODEL]
     for path in models:
         network, card = load_network(path)
         network.to(fabric.device, memory_format=torch.channels_last)
         images = Images(kept, card.size, fabric.device, numbers=numbers)
-        plain, seen = predict_views(fabric, for_inference(network, half), images, rows, *views)
+        batch = predict_batch(fabric.device, card.size)
+        plain, seen = predict_views(fabric, for_inference(network, half), images, rows, *views, batch, table.multi)
         tta = np.add(tta, seen, out=seen)
     tta /= len(models)
 

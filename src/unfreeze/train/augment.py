@@ -172,8 +172,22 @@ def kept_on(device: torch.device, pixels: np.ndarray) -> np.ndarray | Tensor:
         return pixels
     kept = torch.empty(pixels.shape, dtype=getattr(torch, pixels.dtype.name), device=device)
     for start in range(0, len(pixels), BLOCK):
-        kept[start : start + BLOCK] = torch.from_numpy(np.array(pixels[start : start + BLOCK]))
+        rows = np.arange(start, min(start + BLOCK, len(pixels)))
+        kept[start : start + BLOCK] = sent(pixels, rows, device)
     return kept
+
+
+def sent(pixels: np.ndarray, rows: np.ndarray, device: torch.device) -> Tensor:
+    """`pixels[rows]` on the device. A GPU fetches them itself, from memory that the system does not move, while
+    it computes on those before them."""
+    import torch
+
+    if device.type == "cpu" or not isinstance(pixels, np.ndarray):  # those of a prediction are few
+        return torch.from_numpy(pixels[rows]).to(device)
+    shape, dtype = (len(rows), *pixels.shape[1:]), getattr(torch, pixels.dtype.name)
+    held = torch.empty(shape, dtype=dtype, pin_memory=True)
+    np.take(pixels, rows, axis=0, out=held.numpy(), mode="clip")  # with another mode it would go through a copy
+    return held.to(device, non_blocking=True)
 
 
 class Images:
@@ -209,7 +223,7 @@ class Images:
         if isinstance(self.pixels, torch.Tensor):
             images = self.pixels[torch.from_numpy(rows).to(self.device)]
         else:
-            images = torch.from_numpy(self.pixels[rows]).to(self.device)
+            images = sent(self.pixels, rows, self.device)
         return images if self.stored == images.shape[1] else shrink(images, self.stored)
 
     def _with_numbers(self, views: Tensor, rows: np.ndarray) -> Batch:

@@ -326,11 +326,14 @@ def predict(
     logits, done = torch.empty(0), 0
     for batch in own:
         with fabric.autocast():
-            found = call(model, inputs(batch, epoch)).float().cpu()
+            found = call(model, inputs(batch, epoch)).float()
         if not done:  # one tensor: pieces kept between activations would take the heap apart, by a megabyte each
-            logits = found.new_empty(sum(map(len, own)), *found.shape[1:])
-        logits[done : done + len(found)] = found
+            shape = (sum(map(len, own)), *found.shape[1:])
+            logits = torch.empty(shape, pin_memory=found.is_cuda)
+        logits[done : done + len(found)].copy_(found, non_blocking=True)  # a GPU goes on with the next batch
         done += len(found)
+    if fabric.device.type == "cuda":
+        torch.cuda.synchronize(fabric.device)
     if fabric.world_size == 1:
         return logits
     counts = [sum(map(len, part)) for part in parts]

@@ -10,10 +10,12 @@ from lightning_fabric import Fabric
 from unfreeze.console import progress
 from unfreeze.data.store import ArrayWriter
 from unfreeze.model.network import Network
+from unfreeze.runtime import predict_batch
 from unfreeze.train.augment import Images, PrecomputeParams
 from unfreeze.train.loop import predict
 
-BLOCK, BATCH = 256, 32
+BLOCK = 4096
+"""Images whose features are written at once."""
 
 
 def write_features(
@@ -26,20 +28,21 @@ def write_features(
     rows = np.arange(0 if params.skip else len(images.pixels))
     width = predict(fabric, network, images.plain, np.arange(1), 1).shape[1]
 
-    def augmented(batch, view):
-        return images.augmented(batch, view, params, seed, "precompute")
+    def inputs(batch, view):
+        bar.update(len(batch) * fabric.world_size)  # the other ranks are about as far
+        return images.augmented(batch, view, params, seed, "precompute") if view >= 0 else images.plain(batch)
 
     first, block_rows = fabric.is_global_zero, BLOCK * fabric.world_size
+    batch_size = predict_batch(fabric.device, images.size)
     if first:
         shutil.rmtree(folder, ignore_errors=True)  # an earlier run may have had more views
     with progress(len(rows) * (1 + params.views), "precompute-features") as bar:
         for view in range(-1, params.views):
-            name, inputs = (f"view_{view:02}", augmented) if view >= 0 else ("plain", images.plain)
+            name = f"view_{view:02}" if view >= 0 else "plain"
             writer = ArrayWriter(folder / f"{name}.npy", (width,), np.float32)
             with writer if first else nullcontext():
                 for start in range(0, len(rows), block_rows):
-                    features = predict(fabric, network, inputs, rows[start : start + block_rows], BATCH, view)
+                    features = predict(fabric, network, inputs, rows[start : start + block_rows], batch_size, view)
                     if first:
                         writer.append(features.numpy())
-                    bar.update(len(features))
     return len(rows), width

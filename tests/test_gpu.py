@@ -1,0 +1,121 @@
+"""What a GPU computes, beside what a CPU does. Skipped where there is none."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from chain import ROOT, run_stages
+
+from unfreeze import draws
+from unfreeze.data.store import open_array, write_array
+from unfreeze.model.backbone import build_backbone
+from unfreeze.model.head import HeadParams, build_head
+from unfreeze.model.inference import for_inference
+from unfreeze.model.network import Network
+from unfreeze.runtime import RuntimeParams, computes_half, start
+from unfreeze.train.augment import AugmentParams, Images, PrecomputeParams, kept_on, sent
+from unfreeze.train.loop import Learner, build_optimizer
+from unfreeze.train.precompute import write_features
+from unfreeze.train.schedule import StepParams
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
+
+
+def settled(device, precision="32"):
+    return start(RuntimeParams(device=device, precision=precision, strict=False, threads="auto"))
+
+
+def pictures(count: int, size: int = 72) -> np.ndarray:
+    """Smooth pictures, as photographs are."""
+    coarse = torch.from_numpy(draws.uniform(np.arange(count), 3 * 9 * 9, 1, "gpu").reshape(count, 3, 9, 9))
+    fine = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
+    return (fine * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def features(folder, device, precision, pixels):
+    fabric = settled(device, precision)
+    network = Network(build_backbone("resnet18", "none", 1, 64), torch.nn.Identity()).to(fabric.device)
+    network = for_inference(network, computes_half(fabric))
+    params = PrecomputeParams(set="side_on", max_zoom=1.1, pad=0, skip=False, views=1)
+    write_features(folder, fabric, network, Images(pixels, 64, fabric.device), params, 1)
+    return [np.array(open_array(folder / f"{name}.npy")) for name in ("plain", "view_00")]
+
+
+def error(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("32", 1e-4), ("bf16", 0.03)])
+def test_features_are_those_of_a_cpu_within_rounding(tmp_path, precision, bound):
+    pixels = pictures(300)
+    expected = features(tmp_path / "cpu", "cpu", "32", pixels)
+    found = features(tmp_path / "gpu", "cuda", precision, pixels)
+    assert all(error(*pair) < bound for pair in zip(found, expected, strict=True))
+
+
+def test_rows_are_sent_and_kept_as_they_are(tmp_path):
+    pixels, device = pictures(600), torch.device("cuda", 0)
+    write_array(tmp_path / "pixels.npy", pixels)
+    stored, rows = open_array(tmp_path / "pixels.npy"), np.array([5, 599, 5, 0])
+    assert torch.equal(sent(stored, rows, device).cpu(), torch.from_numpy(pixels[rows]))
+    kept = kept_on(device, stored)
+    assert kept.device == device and torch.equal(kept.cpu(), torch.from_numpy(pixels))
+    params, seen = AugmentParams(set="side_on", max_zoom=1.1, pad=0), []
+    for each in (stored, kept):
+        images = Images(each, 64, device)
+        seen.append([images.plain(rows), images.augmented(rows, 3, params, 1)])
+    assert all(torch.equal(*pair) for pair in zip(*seen, strict=True))
+
+
+def test_views_are_those_of_a_cpu():
+    pixels, rows = pictures(40), np.arange(40)
+    params = AugmentParams(set="top_down", max_zoom=1.2, pad=4)
+    cpu, gpu = (
+        Images(pixels, 64, torch.device(device)).augmented(rows, 2, params, 1) for device in ("cpu", "cuda")
+    )
+    assert (cpu - gpu.cpu()).abs().max() < 1e-3
+
+
+def test_steps_of_training_are_those_of_a_cpu_within_rounding():
+    """Dropout is drawn by the device, so there is none here."""
+    pixels, losses = pictures(64), []
+    step = StepParams(
+        batch_size=16, optimizer="sgd", momentum=0.9, weight_decay=1e-3, label_smoothing=0.1, clip_norm=1.0,
+        balance="none",
+    )  # fmt: skip
+    params = AugmentParams(set="side_on", max_zoom=1.1, pad=0)
+    for device in ("cpu", "cuda"):
+        fabric = settled(device)
+        backbone = build_backbone("resnet18", "none", 1, 64)
+        network = Network(backbone, build_head(1024, 4, HeadParams(hidden=[16], dropout=[0, 0]), 1))
+        network.to(fabric.device, memory_format=torch.channels_last)
+        images, targets = Images(pixels, 64, fabric.device), (torch.arange(64) % 4).to(fabric.device)
+        optimizer = build_optimizer(network.groups, [0.1, 0.3, 1], step)
+
+        def inputs(rows, view, images=images):
+            return images.augmented(rows, view, params, 1, "gpu")
+
+        learner = Learner(fabric, network, optimizer, inputs, targets, step, (1, "gpu"), mixup=0.2)
+        rows = np.arange(64)
+        losses.append([learner.step(i, batch, 0, 1e-3, 0.9) for i, batch in enumerate(learner.batches(rows, 0))])
+    assert np.allclose(*losses, rtol=1e-3)
+
+
+def test_the_whole_pipeline_runs_on_a_gpu(tmp_path):
+    runtime = {"device": "cuda", "precision": "auto", "strict": False, "threads": "auto", "devices": "auto"}
+    said = run_stages(
+        tmp_path,
+        {
+            "extract": {"source": str(ROOT / "data/raw/digits.7z")},
+            "split": {"folds": 3},
+            "precompute": {"views": 2, "set": "basic"},
+            "runtime": runtime,
+        },
+    )
+    assert "test accuracy" in said["tta-evaluate"]
+    found = json.loads((tmp_path / "results/environment.json").read_text())
+    assert found["gpu"] and found["precision"] == "bf16-mixed"
+    metrics = json.loads((tmp_path / "results/evaluate/metrics.json").read_text())
+    assert metrics["test"]["tta"]["accuracy"] > 0.9
+    assert (tmp_path / "results/report/index.html").stat().st_size > 10_000
