@@ -79,6 +79,8 @@ def unfrozen(args) -> dict:
     with learn.no_bar():
         learn.fit_one_cycle(1, slice(2e-3), pct_start=0.99)
         learn.unfreeze()
+        if args.device == "cuda":
+            learn.fit_one_cycle(1, slice(1e-5))  # the first time loads a GPU's programs
         with timed(found, "seconds"):
             learn.fit_one_cycle(args.epochs, slice(1e-3 / 100, 1e-3), pct_start=0.3, div=5)
     return found | {"images": args.epochs * len(learn.dls.train_ds), "score": float(learn.recorder.values[-1][-1])}

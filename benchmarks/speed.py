@@ -51,15 +51,14 @@ class Line:
         return [run["images"] / run["seconds"] for run in self.runs]
 
 
-def plan(bf16: bool) -> list[Line]:
+def plan(precisions: list[str]) -> list[Line]:
     """All that is measured in a round."""
-    precisions = ["32", "bf16"] if bf16 else ["32"]
     lines = [Line("decode_limit", "decode alone", PLAIN)]
     for precision in precisions:
         name = {"32": "32 bits", "bf16": "bf16"}[precision]
         lines += [Line(f"{part}_limit", f"{part} alone, {name}", PLAIN, precision) for part in ("forward", "step")]
     for task in ("features", "precompute", "frozen", "unfrozen", "lr_find", "tta"):
-        own = ["32"] if task == "lr_find" else precisions
+        own = precisions[:1] if task == "lr_find" else precisions
         lines += [Line(task, f"unfreeze, {'32 bits' if p == '32' else p}", OURS, p) for p in own]
         if task == "precompute":  # fastai keeps no features: it is measured beside decoding and these
             continue
@@ -67,7 +66,7 @@ def plan(bf16: bool) -> list[Line]:
         if task == "frozen":
             lines.append(Line(task, "fastai, train_bn=False", FASTAI))
             lines.append(Line("head", "unfreeze, 20,000 rows, 5 epochs", OURS))
-        if task == "unfrozen" and bf16:
+        if task == "unfrozen" and "bf16" in precisions:
             lines.append(Line(task, "fastai, bf16", FASTAI, "bf16", ("--train-bn",)))
         if task in ("features", "unfrozen"):
             lines.append(Line(task, "plain torch loop", PLAIN))
@@ -199,13 +198,17 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1, help="unfrozen ones")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precisions", help="of 32,bf16; by default all that the device has")
     parser.add_argument("--tasks", default="features,precompute,frozen,head,unfrozen,lr_find,tta", help="of these")
     args = parser.parse_args()
     from unfreeze.runtime import supports_bf16
 
     chosen = args.tasks.split(",")
+    precisions = (
+        args.precisions.split(",") if args.precisions else ["32", "bf16"][: 1 + supports_bf16(args.device)]
+    )
     lines = [
-        line for line in plan(supports_bf16(args.device))
+        line for line in plan(precisions)
         if line.task in chosen or line.task.endswith("_limit")
     ]  # fmt: skip
     source = args.archive.stem if args.archive else "photos"

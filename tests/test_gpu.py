@@ -11,7 +11,7 @@ from unfreeze import draws
 from unfreeze.data.store import open_array, write_array
 from unfreeze.model.backbone import build_backbone
 from unfreeze.model.head import HeadParams, build_head
-from unfreeze.model.inference import for_inference
+from unfreeze.model.inference import GpuJoined, for_inference
 from unfreeze.model.network import Network
 from unfreeze.runtime import RuntimeParams, computes_half, start
 from unfreeze.train.augment import AugmentParams, Images, PrecomputeParams, kept_on, sent
@@ -52,6 +52,24 @@ def test_features_are_those_of_a_cpu_within_rounding(tmp_path, precision, bound)
     expected = features(tmp_path / "cpu", "cpu", "32", pixels)
     found = features(tmp_path / "gpu", "cuda", precision, pixels)
     assert all(error(*pair) < bound for pair in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("arch", "joined"),
+    [("resnet18", 17), ("resnet50", 49), ("resnext50_32x4d", 33), ("vgg11_bn", 8), ("densenet121", None),
+     ("googlenet", 57), ("mobilenet_v2", 0), ("convnext_tiny", 0)],
+)  # fmt: skip
+def test_cudnn_computes_along_what_follows_a_convolution(arch, joined):
+    network = Network(build_backbone(arch, "none", 1, 64), torch.nn.Identity()).eval()
+    images = torch.from_numpy(pictures(8, 64)).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        expected = network(images).numpy()
+        settled("cuda", "bf16")
+        folded = for_inference(network.to("cuda"), half=True)
+        found = folded(images.to("cuda")).float().cpu().numpy()
+    assert error(found, expected) < 0.03
+    count = sum(isinstance(module, GpuJoined) for module in folded.modules())
+    assert count == joined or (joined is None and count > 0)
 
 
 def test_rows_are_sent_and_kept_as_they_are(tmp_path):

@@ -25,8 +25,8 @@ ACTIVATIONS = {
 def for_inference(network: Network, half: bool = False) -> Network:
     """A copy that only predicts: each BatchNorm is folded into the convolution before it (Jacob et al. 2018,
     section 3.2), which changes what it says by rounding alone, and weights lie as convolutions read them fastest.
-    On a CPU the addition and the activation after a convolution are computed with it, and large convolutions in 32
-    bits by Winograd's algorithm (`winograd`).
+    The addition and the activation after a convolution are computed with it (on a GPU in bfloat16 alone), and on a
+    CPU large convolutions in 32 bits by Winograd's algorithm (`winograd`).
 
     Args:
         half: the backbone computes in bfloat16, with 8 bits of precision. `network` itself is left as it is.
@@ -44,14 +44,19 @@ def _fold(group: nn.Module, half: bool) -> nn.Module:
     if weights is None:
         return group
     folded = fuse(fx.symbolic_trace(group), inplace=True)
-    if weights.device.type == "cpu" and weights.dtype == torch.float32 and _can_join(half):
+    if weights.dtype == torch.float32 and _can_join(weights.device, half):
         _join(folded, half)
     return folded
 
 
-def _can_join(half: bool) -> bool:
-    """Whether oneDNN is here, and with the instructions that it may use (ONEDNN_MAX_CPU_ISA) computes so."""
-    return torch.backends.mkldnn.is_available() and (not half or torch.ops.mkldnn._is_mkldnn_bf16_supported())
+def _can_join(device: torch.device, half: bool) -> bool:
+    """Whether there is a library that computes so: cuDNN in bfloat16; oneDNN with the instructions that it may use
+    (ONEDNN_MAX_CPU_ISA)."""
+    if device.type == "cuda":
+        return half and torch.version.cuda is not None  # AMD's GPUs have another one
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    return not half or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 class Joined(nn.Module):
@@ -74,6 +79,22 @@ class Joined(nn.Module):
         return operation(images.to(dtype), other.to(dtype), *how, "add", 1.0, self.activation, self.bounds, "")
 
 
+class GpuJoined(Joined):
+    """The same by cuDNN, which takes an addition along, and no activation but the ReLU."""
+
+    @staticmethod
+    def suits(conv: nn.Conv2d, activation: str | None) -> bool:
+        """Whether cuDNN knows such a one."""
+        return activation == "relu" and conv.groups == 1 and isinstance(conv.padding, tuple)
+
+    def forward(self, images: Tensor, other: Tensor | None = None) -> Tensor:
+        conv, dtype = self.conv, self.conv.weight.dtype
+        how = (conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+        if other is None:
+            return torch.cudnn_convolution_relu(images.to(dtype), conv.weight, *how)
+        return torch.cudnn_convolution_add_relu(images.to(dtype), conv.weight, other.to(dtype), 1.0, *how)
+
+
 class Winograd(Joined):
     """The same by Winograd's algorithm, of as many and as large images as it is faster for."""
 
@@ -89,8 +110,8 @@ class Winograd(Joined):
 
 
 def _join(network: fx.GraphModule, half: bool) -> None:
-    """Put a `Joined` in the place of each convolution that is only added to, or activated, or both, and a
-    `Winograd` in the place of each that is faster so."""
+    """Put a `Joined` in the place of each convolution that is only added to, or activated, or both, as far as the
+    device's library can, and a `Winograd` in the place of each that is faster so."""
     modules, before = dict(network.named_modules()), set()
     calls = Counter(node.target for node in network.graph.nodes)
 
@@ -115,12 +136,18 @@ def _join(network: fx.GraphModule, half: bool) -> None:
             activation = ACTIVATIONS[what(after)]
             spent.append(after)
         conv = modules[node.target]
-        by_winograd = not half and winograd.suits(conv) and activation[0] in (None, "relu")
+        kind, alone = Joined, False
+        if conv.weight.is_cuda:
+            if not GpuJoined.suits(conv, activation[0]):
+                continue
+            kind = GpuJoined
+        elif not half and winograd.suits(conv) and activation[0] in (None, "relu"):
+            kind, alone = Winograd, True  # even if nothing follows it
         if spent:
             spent[-1].replace_all_uses_with(node)
             for each in reversed(spent):
                 network.graph.erase_node(each)
             node.args = (*node.args, *others)
-        if spent or by_winograd:
-            network.set_submodule(node.target, (Winograd if by_winograd else Joined)(conv, *activation))
+        if spent or alone:
+            network.set_submodule(node.target, kind(conv, *activation))
     network.recompile()
