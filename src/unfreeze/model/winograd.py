@@ -11,16 +11,16 @@ from math import ceil
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
-CHANNELS = 128
-"""With fewer the maps, which read and write more than the convolution does, take what the products save."""
+CHANNELS = (64, 128)
+"""Of the input and the output, the fewer and the more. With less the maps, which read and write more than the
+convolution does, take what the products save."""
 TILES = 32
 """With fewer, as of a single image, there is less to save than the weights take to be mapped and read."""
-EDGE = 512
+EDGE = 320
 """Tiles stand over the edges of images whose sides are no multiple of 4. The more channels, the more of that pays:
 1 / EDGE of the image for each of them."""
-BLOCK = 2**22
+BLOCK = 3 * 2**21
 """Bytes of mapped tiles at a time: they should stay in the cache until the products have read them."""
 
 _INPUT = [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
@@ -36,7 +36,8 @@ def suits(conv: nn.Conv2d) -> bool:
     """Whether `conv` is one that this module computes, and faster here than oneDNN does: with MKL, unless MKL_CBWR
     holds it to few instructions, as `runtime.strict` does."""
     plain = (conv.kernel_size, conv.stride, conv.dilation, conv.groups) == ((3, 3), (1, 1), (1, 1), 1)
-    wide = min(conv.in_channels, conv.out_channels) >= CHANNELS
+    fewer, more = sorted((conv.in_channels, conv.out_channels))
+    wide = fewer >= CHANNELS[0] and more >= CHANNELS[1]
     return (
         plain and wide and conv.padding == (1, 1) and conv.padding_mode == "zeros"
         and torch.backends.mkl.is_available() and "MKL_CBWR" not in os.environ
@@ -67,25 +68,32 @@ def convolve(images: Tensor, weights: Tensor, bias: Tensor | None, other: Tensor
     count, channels, height, width = images.shape
     made = weights.shape[2]
     rows, columns = ceil(height / 4), ceil(width / 4)
-    border = (0, 0, 1, 4 * columns - width + 1, 1, 4 * rows - height + 1)
-    at_once = max(1, BLOCK // (36 * 4 * max(channels, made) * rows * columns))
+    at_once = min(count, max(1, BLOCK // (36 * 4 * max(channels, made) * rows * columns)))
     to_products, to_tiles = _both(_INPUT, images.dtype), _both(_OUTPUT, images.dtype)
     images = images.permute(0, 2, 3, 1)
     found = images.new_empty(count, height, width, made)
+    bordered = images.new_zeros(at_once, 4 * rows + 2, 4 * columns + 2, channels)
     for start in range(0, count, at_once):
         some = slice(start, start + at_once)
-        tiles = pad(images[some], border).unfold(1, 6, 4).unfold(2, 6, 4)
-        tiles = to_products @ tiles.permute(0, 1, 2, 4, 5, 3).reshape(-1, 36, channels)
+        block = found[some]
+        inside = bordered[: len(block)]
+        inside[:, 1 : height + 1, 1 : width + 1] = images[some]
+        tiles = inside.unfold(1, 6, 4).unfold(2, 6, 4).permute(0, 1, 2, 4, 5, 3)
+        tiles = to_products @ tiles.reshape(-1, 36, channels)
         products = torch.bmm(tiles.transpose(0, 1), weights)
         if bias is not None:
             products[_BIAS] += bias
-        tiles = (to_tiles @ products.view(36, -1)).view(4, 4, -1, rows, columns, made)
-        tiles = tiles.permute(2, 3, 0, 4, 1, 5).reshape(-1, 4 * rows, 4 * columns, made)
-        block = found[some].copy_(tiles[:, :height, :width])
+        tiles = (to_tiles @ products.view(36, -1)).view(4, 4, -1, rows, columns, made).permute(2, 3, 0, 4, 1, 5)
+        if (4 * rows, 4 * columns) == (height, width):
+            block = block.view(tiles.shape)  # it takes them where they belong, without a copy in between
+        else:
+            tiles = tiles.reshape(-1, 4 * rows, 4 * columns, made)[:, :height, :width]
         if other is not None:
-            block += other[some].permute(0, 2, 3, 1)
+            torch.add(tiles, other[some].permute(0, 2, 3, 1).reshape(block.shape), out=block)
+        elif not relu:
+            block.copy_(tiles)
         if relu:
-            block.relu_()
+            torch.clamp_min(tiles if other is None else block, 0, out=block)
     return found.permute(0, 3, 1, 2)
 
 
