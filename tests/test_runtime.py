@@ -2,6 +2,8 @@ import logging
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -136,3 +138,54 @@ def test_the_environment_says_what_the_numbers_may_depend_on():
     found = runtime.environment(params, start(params))
     assert found["torch"] == torch.__version__.partition("+")[0] and found["precision"] == "32-true"
     assert found["cpu"] and found["threads"] == torch.get_num_threads() and found["gpu"] is None
+
+
+@pytest.fixture
+def four_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("threads", "calls", "expected"),
+    [(4, 9, (4, 1)), (4, 2, (2, 2)), (4, 1, (1, 4)), (6, 9, (3, 2)), (5, 9, (1, 5))],
+)
+def test_calls_side_by_side_share_out_the_threads(four_threads, threads, calls, expected):
+    """Beside each other run as many as divide the threads."""
+    torch.set_num_threads(threads)
+    meeting, workers = threading.Barrier(expected[0]), set()
+
+    def call(number):
+        if number < expected[0]:
+            meeting.wait(20)  # it is never complete unless so many run at once
+        workers.add(threading.get_ident())
+        return number, torch.get_num_threads()
+
+    with runtime.side_by_side(CPU, calls) as each:
+        found = list(each(call, range(calls)))
+    assert found == [(number, expected[1]) for number in range(calls)]
+    assert len(workers) == expected[0] and torch.get_num_threads() == threads
+
+
+def test_what_fails_side_by_side_ends_the_others(four_threads):
+    begun = []
+
+    def call(number):
+        begun.append(number)
+        if number == 1:
+            raise UserError("no")
+        time.sleep(0.05)
+
+    with pytest.raises(UserError, match="no"), runtime.side_by_side(CPU, 400) as each:
+        list(each(call, range(400)))
+    assert len(begun) < 100 and torch.get_num_threads() == 4
+
+
+def test_other_devices_get_one_call_at_a_time(four_threads):
+    with runtime.side_by_side(torch.device("meta"), 9) as each:
+        assert each is map

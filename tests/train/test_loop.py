@@ -181,6 +181,19 @@ def test_predictions_are_in_order_whatever_the_batch(fabric, problem):
     assert torch.allclose(one, head.eval()(features.views[0, [5, 3, 40]]), atol=1e-6)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_predictions_of_many_batches_need_no_gradients_and_are_told(fabric, problem, threads):
+    features, _ = problem
+    head, rows, told = build_head(5, 3, HEAD, 1), np.arange(40)[::-1].copy(), []
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    found = predict(fabric, head, features.plain, rows, 7, done=told.append)
+    assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    assert torch.allclose(found, head.eval()(features.views[0, rows.copy()]), atol=1e-6)
+    assert not found.requires_grad and told == [7] * 5 + [5]
+
+
 def test_an_epoch_draws_one_cached_view_of_each_image():
     views = torch.arange(5.0)[:, None, None] + 10 * torch.arange(400.0)[None, :, None]  # [view, row, 1]
     features, rows = Features(views), np.arange(400)

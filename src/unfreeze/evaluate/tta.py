@@ -63,11 +63,10 @@ def predict_views(
     from unfreeze.train.loop import predict
 
     def seen(inputs: Inputs, view: int) -> np.ndarray:
-        def counted(batch: np.ndarray, view: int) -> Tensor:
-            bar.update(len(batch) * fabric.world_size)  # the other ranks are about as far
-            return inputs(batch, view)
+        def logits(some: np.ndarray) -> Tensor:
+            return predict(fabric, network, inputs, some, batch_size, view, bar.update)
 
-        return stored(lambda some: predict(fabric, network, counted, some, batch_size, view), rows, multi)
+        return stored(logits, rows, multi)
 
     def augmented(batch: np.ndarray, view: int) -> Tensor:
         return images.augmented(batch, view, augment, seed, "tta")

@@ -14,6 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from unfreeze import draws
 from unfreeze.console import UserError, progress
+from unfreeze.runtime import side_by_side
 from unfreeze.train.schedule import Pace, StepParams
 
 if TYPE_CHECKING:
@@ -306,14 +307,22 @@ def fit(
             yield steps
 
 
-@torch.no_grad()
 def predict(
-    fabric: Fabric, model: nn.Module, inputs: Inputs, rows: np.ndarray, batch_size: int, epoch: int = 0
+    fabric: Fabric,
+    model: nn.Module,
+    inputs: Inputs,
+    rows: np.ndarray,
+    batch_size: int,
+    epoch: int = 0,
+    done: Callable[[int], object] | None = None,
 ) -> Tensor:
     """Logits of `rows` in their order, float32 `[len(rows), classes]` on the CPU, in evaluation mode.
 
     Several ranks share out the batches, which are those of one rank and so give the same bits, and all get the
     logits of all rows.
+
+    Args:
+        done: is told after each batch how many rows are done since the last one.
     """
     model.eval()
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
@@ -323,15 +332,21 @@ def predict(
 
         parts = [batches[share] for share in shares(len(batches), fabric.world_size)]
         own = parts[fabric.global_rank] or batches[:1]  # who has none looks at the first to know the shape
-    logits, done = torch.empty(0), 0
-    for batch in own:
-        with fabric.autocast():
-            found = call(model, inputs(batch, epoch)).float()
-        if not done:  # one tensor: pieces kept between activations would take the heap apart, by a megabyte each
-            shape = (sum(map(len, own)), *found.shape[1:])
-            logits = torch.empty(shape, pin_memory=found.is_cuda)
-        logits[done : done + len(found)].copy_(found, non_blocking=True)  # a GPU goes on with the next batch
-        done += len(found)
+
+    def logits_of(batch: np.ndarray) -> Tensor:
+        with torch.no_grad(), fabric.autocast():  # which hold for one thread
+            return call(model, inputs(batch, epoch)).float()
+
+    logits, first = torch.empty(0), 0
+    with side_by_side(fabric.device, len(own)) as each:
+        for found in each(logits_of, own):
+            if not first:  # one tensor: pieces kept between activations would take the heap apart
+                shape = (sum(map(len, own)), *found.shape[1:])
+                logits = torch.empty(shape, pin_memory=found.is_cuda)
+            logits[first : first + len(found)].copy_(found, non_blocking=True)  # a GPU goes on with the next batch
+            first += len(found)
+            if done:
+                done(len(found) * fabric.world_size)  # the other ranks are about as far
     if fabric.device.type == "cuda":
         torch.cuda.synchronize(fabric.device)
     if fabric.world_size == 1:

@@ -29,7 +29,6 @@ def write_features(
     width = predict(fabric, network, images.plain, np.arange(1), 1).shape[1]
 
     def inputs(batch, view):
-        bar.update(len(batch) * fabric.world_size)  # the other ranks are about as far
         return images.augmented(batch, view, params, seed, "precompute") if view >= 0 else images.plain(batch)
 
     first, block_rows = fabric.is_global_zero, BLOCK * fabric.world_size
@@ -42,7 +41,8 @@ def write_features(
             writer = ArrayWriter(folder / f"{name}.npy", (width,), np.float32)
             with writer if first else nullcontext():
                 for start in range(0, len(rows), block_rows):
-                    features = predict(fabric, network, inputs, rows[start : start + block_rows], batch_size, view)
+                    block = rows[start : start + block_rows]
+                    features = predict(fabric, network, inputs, block, batch_size, view, bar.update)
                     if first:
                         writer.append(features.numpy())
     return len(rows), width
