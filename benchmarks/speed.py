@@ -91,7 +91,7 @@ def generated(folder: Path, count: int, copies: int) -> None:
     for path in list((folder / "photos").rglob("*.jpg")):
         for i in range(1, copies):
             path.with_stem(f"{path.stem}_{i}").hardlink_to(path)
-    with tarfile.open(folder / "photos.tar", "w", dereference=True) as tar:
+    with tarfile.open(folder / "photos.tar", "w") as tar:
         tar.add(folder / "photos", "photos")
     extract(folder / "photos.tar", folder / "extracted.tar", folder / "extracted.csv", 10**11)
 
