@@ -116,13 +116,13 @@ def _ours(args):
     return fabric, net, images.to(fabric.device, memory_format=torch.channels_last)
 
 
-def _repeated(step, args) -> dict:
-    """`step` over and over, the first time not counted."""
-    step()
+def _repeated(steps, args, at_once: int = 1) -> dict:
+    """`steps(n)`, which makes n of them, over and over with `at_once`; the first time is not counted."""
+    steps(at_once)
     started, count = time.perf_counter(), 0
     while time.perf_counter() - started < LIMIT_SECONDS[args.device]:
-        step()
-        count += 1
+        steps(at_once)
+        count += at_once
     return {"seconds": time.perf_counter() - started, "images": args.batch * count}
 
 
@@ -132,11 +132,19 @@ def forward_limit(args) -> dict:
     import torch
 
     from unfreeze.model.inference import for_inference
-    from unfreeze.runtime import computes_half
+    from unfreeze.runtime import computes_half, side_by_side
 
     net = for_inference(net, computes_half(fabric))
-    with torch.no_grad():
-        return _repeated(lambda: net(images).sum().item(), args)
+
+    def forward(_) -> float:
+        with torch.no_grad():
+            return net(images).sum().item()
+
+    def forwards(count: int) -> list[float]:
+        with side_by_side(fabric.device, count) as each:
+            return list(each(forward, range(count)))
+
+    return _repeated(forwards, args, at_once=8)
 
 
 def step_limit(args) -> dict:
@@ -155,7 +163,11 @@ def step_limit(args) -> dict:
     optimizer = build_optimizer(net.groups, [1, 1, 1], params)
     set_pace(optimizer, 1e-3, 0.9)
     targets = torch.arange(args.batch, device=fabric.device) % 10
-    return _repeated(lambda: train_step(fabric, net, optimizer, params, images, targets), args)
+
+    def steps(count: int) -> list[float]:
+        return [train_step(fabric, net, optimizer, params, images, targets) for _ in range(count)]
+
+    return _repeated(steps, args)
 
 
 if __name__ == "__main__":
