@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from unfreeze.model.backbone import ARCHS, build_backbone
-from unfreeze.model.inference import Joined, Winograd, for_inference
+from unfreeze.model.inference import GpuJoined, Joined, Winograd, _can_join, for_inference
 from unfreeze.model.network import Network
 
 
@@ -108,6 +108,22 @@ def test_only_what_may_be_joined_is():
     assert joined(folded.early) == []
     with torch.no_grad():
         assert torch.allclose(folded.early(images), network.early(images), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("activation", "other", "expected"),
+    [
+        ("relu", {}, True), ("relu", {"stride": 2, "kernel_size": 1}, True), ("hardtanh", {}, False),
+        (None, {}, False), ("relu", {"groups": 4}, False), ("relu", {"padding": "same"}, False),
+    ],
+)  # fmt: skip
+def test_a_gpu_joins_what_cudnn_knows(activation, other, expected):
+    """What it computes then is compared in test_gpu.py."""
+    assert (
+        GpuJoined.suits(nn.Conv2d(**{"in_channels": 4, "out_channels": 4, "kernel_size": 3} | other), activation)
+        == expected
+    )
+    assert not _can_join(torch.device("cuda"), half=False)
 
 
 @pytest.mark.parametrize(("arch", "bound"), [("resnet18", 0.02), ("convnext_tiny", 0.02), ("vit_b_32", 0.02)])
