@@ -184,11 +184,16 @@ def test_predictions_are_in_order_whatever_the_batch(fabric, problem):
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_predictions_of_many_batches_need_no_gradients_and_are_told(fabric, problem, threads):
     features, _ = problem
-    head, rows, told = build_head(5, 3, HEAD, 1), np.arange(40)[::-1].copy(), []
+    head, rows, told, shares = build_head(5, 3, HEAD, 1), np.arange(40)[::-1].copy(), [], set()
+
+    def inputs(batch, view):
+        shares.add(torch.get_num_threads())
+        return features.plain(batch)
+
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    found = predict(fabric, head, features.plain, rows, 7, done=told.append)
-    assert torch.get_num_threads() == threads
+    found = predict(fabric, head, inputs, rows, 7, done=told.append)
+    assert torch.get_num_threads() == threads and shares == {1}  # side by side, a thread for each batch
     torch.set_num_threads(before)
     assert torch.allclose(found, head.eval()(features.views[0, rows.copy()]), atol=1e-6)
     assert not found.requires_grad and told == [7] * 5 + [5]
