@@ -43,8 +43,8 @@ bench: setup $(VENV)/bench ## Side by side with fastai and with the machine's li
 	  --arch mobilenet_v2 --weights "$(UNFREEZE_REAL_DATA)/weights/mobilenet_v2-qnnpack-dequantised.pth")
 
 bench-gpu: setup $(VENV)/bench ## The same on a GPU, with a ResNet-18 and a ResNet-50
-	@for arch in resnet18 resnet50; do python -m benchmarks.speed --device cuda --batch 256 --arch $$arch --copies 4 \
-	  --train-images 0 --epochs 2 $(ARGS) || exit; done
+	@for arch in resnet18 resnet50; do python -m benchmarks.speed --device cuda --batch 256 --arch $$arch --copies 12 \
+	  --train-images 400 --epochs 2 $(ARGS) || exit; done
 
 scale: setup ## Seconds and memory of each stage, from 10,000 to 1,000,000 made images (about an hour)
 	@python -m benchmarks.scale $(ARGS)

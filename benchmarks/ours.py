@@ -73,16 +73,17 @@ def features(args) -> dict:
 
 
 def precompute(args) -> dict:
-    """The features alone, of images that are decoded; a GPU computes them several times, for it is soon done."""
+    """The features alone, of images that are decoded, by a network that is ready; a GPU computes them several
+    times, for it is soon done."""
     found = {"images": 0}
     task = prepare(args, found)
-    times = 1
+    network, times = _as_it_predicts(task), 1
     if args.device == "cuda":
-        _write_features(task)  # the first pass loads the programs of each layer
+        _write_features(task, network)  # the first pass loads the programs of each layer
         times = 5
     with timed(found, "seconds"):
         for _ in range(times):
-            found["images"] += _write_features(task)[0]
+            found["images"] += _write_features(task, network)[0]
     return found
 
 
@@ -199,16 +200,22 @@ def tta(args) -> dict:
     return found
 
 
-def _write_features(task) -> tuple[int, int]:
+def _as_it_predicts(task):
+    """The frozen backbone."""
     from torch import nn
 
     from unfreeze.model.inference import for_inference
     from unfreeze.model.network import Network
+
+    network = Network(task.backbone, nn.Identity()).to(task.fabric.device)
+    return for_inference(network, computes_half(task.fabric))
+
+
+def _write_features(task, network=None) -> tuple[int, int]:
     from unfreeze.train.augment import PrecomputeParams
     from unfreeze.train.precompute import write_features
 
-    network = Network(task.backbone, nn.Identity()).to(task.fabric.device)
-    network = for_inference(network, computes_half(task.fabric))
+    network = network or _as_it_predicts(task)
     plain = PrecomputeParams(set="none", max_zoom=1, pad=0, skip=False, views=0)
     return write_features(task.folder / "features", task.fabric, network, task.images, plain, SEED)
 

@@ -223,7 +223,7 @@ def main() -> None:
         generated(many, args.images, args.copies)
         if args.train_images:
             few = data / "few"
-            generated(few, args.train_images, 1)
+            generated(few, args.train_images, args.copies)
     with progress(args.repeats * len(lines), "bench", "run") as bar:
         for _ in range(args.repeats):
             for line in lines:

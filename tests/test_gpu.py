@@ -15,9 +15,9 @@ from unfreeze.model.inference import GpuJoined, for_inference
 from unfreeze.model.network import Network
 from unfreeze.runtime import RuntimeParams, computes_half, start
 from unfreeze.train.augment import AugmentParams, Images, PrecomputeParams, kept_on, sent
-from unfreeze.train.loop import Learner, build_optimizer
+from unfreeze.train.loop import Learner, build_optimizer, fit
 from unfreeze.train.precompute import write_features
-from unfreeze.train.schedule import StepParams
+from unfreeze.train.schedule import Pace, StepParams
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
 
@@ -116,7 +116,7 @@ def test_steps_of_training_are_those_of_a_cpu_within_rounding():
 
         learner = Learner(fabric, network, optimizer, inputs, targets, step, (1, "gpu"), mixup=0.2)
         rows = np.arange(64)
-        losses.append([learner.step(i, batch, 0, 1e-3, 0.9) for i, batch in enumerate(learner.batches(rows, 0))])
+        losses.append([step.loss for [*steps] in fit(learner, rows, 1e-3, [Pace(1, 0.9)] * 4) for step in steps])
     assert np.allclose(*losses, rtol=1e-3)
 
 

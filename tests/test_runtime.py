@@ -155,19 +155,23 @@ CPU = torch.device("cpu")
     ("threads", "calls", "expected"),
     [(4, 9, (4, 1)), (4, 2, (2, 2)), (4, 1, (1, 4)), (6, 9, (3, 2)), (5, 9, (1, 5))],
 )
-def test_calls_side_by_side_share_out_the_threads(four_threads, threads, calls, expected):
+def test_computations_side_by_side_share_out_the_threads(four_threads, threads, calls, expected):
     """Beside each other run as many as divide the threads."""
     torch.set_num_threads(threads)
     meeting, workers = threading.Barrier(expected[0]), set()
 
-    def call(number):
-        if number < expected[0]:
+    def fetch(number):
+        workers.add(threading.get_ident())
+        return -number
+
+    def compute(number):
+        if -number < expected[0]:
             meeting.wait(20)  # it is never complete unless so many run at once
         workers.add(threading.get_ident())
-        return number, torch.get_num_threads()
+        return -number, torch.get_num_threads()
 
-    with runtime.side_by_side(CPU, calls) as each:
-        found = list(each(call, range(calls)))
+    with runtime.overlapped(CPU, fetch, compute, range(calls)) as results:
+        found = list(results)
     assert found == [(number, expected[1]) for number in range(calls)]
     assert len(workers) == expected[0] and torch.get_num_threads() == threads
 
@@ -175,17 +179,27 @@ def test_calls_side_by_side_share_out_the_threads(four_threads, threads, calls, 
 def test_what_fails_side_by_side_ends_the_others(four_threads):
     begun = []
 
-    def call(number):
+    def compute(number):
         begun.append(number)
         if number == 1:
             raise UserError("no")
         time.sleep(0.05)
 
-    with pytest.raises(UserError, match="no"), runtime.side_by_side(CPU, 400) as each:
-        list(each(call, range(400)))
+    with (
+        pytest.raises(UserError, match="no"),
+        runtime.overlapped(CPU, lambda number: number, compute, range(400)) as results,
+    ):
+        list(results)
     assert len(begun) < 100 and torch.get_num_threads() == 4
 
 
-def test_other_devices_get_one_call_at_a_time(four_threads):
-    with runtime.side_by_side(torch.device("meta"), 9) as each:
-        assert each is map
+@pytest.mark.parametrize("device", [torch.device("meta"), CPU])
+def test_what_is_not_for_a_gpu_is_fetched_when_it_is_asked_for(four_threads, device):
+    fetched = []
+    if device == CPU:
+        found = runtime.fetched(CPU, fetched.append, range(9))
+        next(found)
+    else:  # no device that is known to take several
+        with runtime.overlapped(device, fetched.append, lambda found: found, range(9)) as results:
+            next(results)
+    assert fetched == [0]

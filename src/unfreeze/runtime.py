@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
+from itertools import islice
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -35,6 +37,10 @@ the best that it finds, and others round differently."""
 
 SIDE_BY_SIDE = 4
 """At most, for each holds the activations of a batch."""
+AHEAD = 3
+"""Batches that wait in the memory of a GPU, read for it by half as many threads and one more."""
+IN_QUEUE = 2
+"""Batches whose operations wait for those of the batch that a GPU computes on."""
 
 AutoOrCount = Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
 Devices = int | Literal["auto", "any"]
@@ -140,24 +146,73 @@ def predict_batch(device: torch.device, size: int) -> int:
 
 
 @contextmanager
-def side_by_side(device: torch.device, calls: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """A `map` for so many calls of a function that computes with torch, which a CPU makes several at a time, each
-    with its share of the threads: all threads at one call wait for each other in every operation. Predictions are
-    8% faster so in 32 bits and 30% in bf16."""
+def overlapped(
+    device: torch.device, fetch: Callable[[Any], Any], compute: Callable[[Any], Any], items: Sequence[Any]
+) -> Iterator[Iterator[Any]]:
+    """`compute(fetch(item))` of each of `items` in their order, of independent computations with torch.
+
+    A GPU computes while the next items are `fetched` for it. A CPU makes several at a time, each with its share of
+    the threads, for all threads at one computation wait for each other in every operation: predictions are 8%
+    faster so in 32 bits and 30% in bf16.
+    """
     import torch
 
+    if device.type == "cuda":
+        yield map(compute, fetched(device, fetch, items))
+        return
+
+    def both(item: Any) -> Any:
+        return compute(fetch(item))
+
     threads = torch.get_num_threads()
-    most = min(SIDE_BY_SIDE, threads, calls) if device.type == "cpu" else 1
+    most = min(SIDE_BY_SIDE, threads, len(items)) if device.type == "cpu" else 1
     workers = next(count for count in range(max(1, most), 0, -1) if threads % count == 0)
     if workers == 1:
-        yield map
+        yield map(both, items)
         return
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,))
     try:
-        yield pool.map
+        yield pool.map(both, items)
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
+
+
+def fetched(device: torch.device, fetch: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """What `fetch` makes of each of `items`, a tensor or a tuple of some, in their order; for a GPU it is made by
+    threads and sent to it while it computes on what came before.
+
+    Whoever asks for the next one has given the GPU all that it is to compute on the last one. It is not asked for
+    more than the GPU soon comes to, so that memory stays the same however many there are.
+    """
+    if device.type != "cuda":
+        yield from map(fetch, items)
+        return
+    import torch
+
+    computing, sending = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    sending.wait_stream(computing)  # which may still write what is fetched from
+
+    def send(item: Any) -> tuple[Any, torch.cuda.Event]:
+        with torch.cuda.stream(sending):
+            return fetch(item), sending.record_event()
+
+    items, pool, given = iter(items), ThreadPoolExecutor(AHEAD // 2 + 1), deque()
+    try:
+        waiting = deque(pool.submit(send, item) for item in islice(items, AHEAD))
+        while waiting:
+            found, sent = waiting.popleft().result()
+            waiting.extend(pool.submit(send, item) for item in islice(items, 1))
+            computing.wait_event(sent)
+            for tensor in found if isinstance(found, tuple) else (found,):
+                tensor.record_stream(computing)  # its memory is taken for another one only after that
+            yield found
+            del found, tensor  # they are used up
+            given.append(computing.record_event())
+            if len(given) > IN_QUEUE:
+                given.popleft().synchronize()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def holds(device: torch.device, size: int) -> bool:

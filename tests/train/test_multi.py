@@ -76,7 +76,8 @@ def test_a_weighted_step_is_the_mean_over_images_of_the_weighted_losses(fabric, 
     )  # fmt: skip
     with torch.no_grad():
         each = cross_entropy(model(x), targets, reduction="none")
-    loss = learner.step(0, np.arange(6), 0, 0.0, 0.9)
+    rows = np.arange(6)
+    loss = learner.step(0, rows, 0, learner.seen(0, rows, 0), 0.0, 0.9)
     assert np.isfinite(loss)
     assert (loss == pytest.approx((each * weight[targets]).mean().item(), rel=1e-5)) == (mixup == 0)
 
@@ -120,7 +121,8 @@ def test_a_head_learns_several_labels_and_unlabelled_rows_never_reach_a_loss(fab
     assert valid.value > 0.9 and np.isfinite(valid.loss)
     key = (1, "h")
     learner = head_learner(fabric, head, features, targets, np.arange(60), params, key)
-    assert np.isnan(learner.step(0, np.arange(50, 60), 0, 0.0, 0.9))  # it would be seen
+    rows = np.arange(50, 60)
+    assert np.isnan(learner.step(0, rows, 0, learner.seen(0, rows, 0), 0.0, 0.9))  # it would be seen
 
 
 def test_mixup_mixes_several_labels(fabric, problem):
@@ -128,7 +130,8 @@ def test_mixup_mixes_several_labels(fabric, problem):
     head = build_head(5, 3, HEAD, 1)
     plain = head_learner(fabric, head, features, targets, np.arange(40), STEP, (1, "h"))
     mixed = Learner(fabric, head, plain.optimizer, features.plain, targets, STEP, (1, "h"), mixup=0.4)
-    one, other = (learner.step(0, np.arange(40), 0, 0.0, 0.9) for learner in (plain, mixed))
+    rows = np.arange(40)
+    one, other = (each.step(0, rows, 0, each.seen(0, rows, 0), 0.0, 0.9) for each in (plain, mixed))
     assert np.isfinite(other) and one != other
 
 

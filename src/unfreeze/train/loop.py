@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from unfreeze import draws
 from unfreeze.console import UserError, progress
-from unfreeze.runtime import side_by_side
+from unfreeze.runtime import fetched, overlapped
 from unfreeze.train.schedule import Pace, StepParams
 
 if TYPE_CHECKING:
@@ -237,28 +237,29 @@ class Learner:
             rows = balanced(rows, classes, *self.key, "balance", epoch)
         return batches(rows, self.params.batch_size, *self.key, "order", epoch)
 
-    def _look(self, rows: np.ndarray, view: int) -> Batch:
+    def seen(self, number: int, batch: np.ndarray, epoch: int) -> Batch:
+        """What the model takes of the rows `batch` in step `number`, or of this rank's share of them."""
+        # A row that is drawn again in an epoch gets another view there.
+        view = number if self.params.balance == "sample" else epoch
+        rows = batch[self.ranks.share(len(batch))] if self.ranks else batch
         if len(rows):
             return self.inputs(rows, view)
         some = self.inputs(np.arange(1), view)  # a rank without rows needs the shape of a row
         return tuple(part[:0] for part in some) if isinstance(some, tuple) else some[:0]
 
-    def step(self, number: int, batch: np.ndarray, epoch: int, lr: float, momentum: float) -> float:
-        """Train on the rows `batch`, and return the loss before the step."""
+    def step(self, number: int, batch: np.ndarray, epoch: int, x: Batch, lr: float, momentum: float) -> float:
+        """Train on the rows `batch`, of which `x` is what is `seen`, and return the loss before the step."""
         set_pace(self.optimizer, lr, momentum)
         seed_step(*self.key, "step", number)
         model = self.ranks.model if self.ranks else self.model
         model.train()
-        # A row that is drawn again in an epoch gets another view there.
-        view = number if self.params.balance == "sample" else epoch
-        own = self.ranks.share(len(batch)) if self.ranks else slice(None)
-        x, y = self._look(batch[own], view), self.targets[torch.from_numpy(batch)]
+        y = self.targets[torch.from_numpy(batch)]
         multi = y.is_floating_point()
         if not multi and (self.mixup or self.weight is not None):
             # Weighted like this the loss is a mean over images, whatever the classes of the other ones.
             y = one_hot(y, int(self.targets.max()) + 1).float()
         if self.mixup:
-            partners = (lambda places: self._look(batch[places][own], view)) if self.ranks else None
+            partners = (lambda places: self.seen(number, batch[places], epoch)) if self.ranks else None
             x, y = mix(x, y, self.mixup, *self.key, "mixup", number, partners=partners)
         loss = train_step(self.fabric, model, self.optimizer, self.params, x, y, multi, self.weight)
         # Unlike GPUs may round it differently, and what follows from it must be the same on every rank.
@@ -291,10 +292,12 @@ def fit(
         bar.update(done * len(rows) + len(partial) * learner.params.batch_size)
         for epoch in range(done, epochs):
             steps = list(partial) if epoch == done else []
-            for batch in learner.batches(rows, epoch)[len(steps) :]:
-                step = epoch * per_epoch + len(steps)
+            todo = list(enumerate(learner.batches(rows, epoch), epoch * per_epoch))[len(steps) :]
+            seen = fetched(learner.fabric.device, lambda step, epoch=epoch: learner.seen(*step, epoch), todo)
+            for step, batch in todo:
                 rate = lr * schedule[step].factor
-                loss = learner.step(step, batch, epoch, rate, schedule[step].momentum)
+                # Who holds it while the next one is fetched, holds the memory of two.
+                loss = learner.step(step, batch, epoch, next(seen), rate, schedule[step].momentum)
                 if not np.isfinite(loss):
                     raise UserError(
                         f"the loss is {loss} at step {step} (epoch {epoch}), learning rate {rate:.3g}: "
@@ -333,13 +336,16 @@ def predict(
         parts = [batches[share] for share in shares(len(batches), fabric.world_size)]
         own = parts[fabric.global_rank] or batches[:1]  # who has none looks at the first to know the shape
 
-    def logits_of(batch: np.ndarray) -> Tensor:
+    def look(batch: np.ndarray) -> Batch:
+        return inputs(batch, epoch)
+
+    def logits_of(seen: Batch) -> Tensor:
         with torch.no_grad(), fabric.autocast():  # which hold for one thread
-            return call(model, inputs(batch, epoch)).float()
+            return call(model, seen).float()
 
     logits, first = torch.empty(0), 0
-    with side_by_side(fabric.device, len(own)) as each:
-        for found in each(logits_of, own):
+    with overlapped(fabric.device, look, logits_of, own) as results:
+        for found in results:
             if not first:  # one tensor: pieces kept between activations would take the heap apart
                 shape = (sum(map(len, own)), *found.shape[1:])
                 logits = torch.empty(shape, pin_memory=found.is_cuda)

@@ -90,7 +90,7 @@ def find_lr(
         if between:
             between()
         epoch, batch = next(stream)
-        return learner.step(i, batch, epoch, lr, learner.params.momentum)
+        return learner.step(i, batch, epoch, learner.seen(i, batch, epoch), lr, learner.params.momentum)
 
     try:
         return range_test(params, step)

@@ -1,6 +1,7 @@
 """The frozen backbone's features of every image, computed once, so that the head trains in seconds."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -39,10 +40,15 @@ def write_features(
         for view in range(-1, params.views):
             name = f"view_{view:02}" if view >= 0 else "plain"
             writer = ArrayWriter(folder / f"{name}.npy", (width,), np.float32)
-            with writer if first else nullcontext():
+            with writer if first else nullcontext(), ThreadPoolExecutor(1) as beside:
+                writing = None
                 for start in range(0, len(rows), block_rows):
                     block = rows[start : start + block_rows]
                     features = predict(fabric, network, inputs, block, batch_size, view, bar.update)
-                    if first:
-                        writer.append(features.numpy())
+                    if writing:
+                        writing.result()
+                    if first:  # while the next ones are computed
+                        writing = beside.submit(writer.append, features.numpy())
+                if writing:
+                    writing.result()
     return len(rows), width
