@@ -15,7 +15,7 @@ from unfreeze.model.inference import GpuJoined, for_inference
 from unfreeze.model.network import Network
 from unfreeze.runtime import RuntimeParams, computes_half, start
 from unfreeze.train.augment import AugmentParams, Images, PrecomputeParams, kept_on, sent
-from unfreeze.train.loop import Learner, build_optimizer, fit
+from unfreeze.train.loop import Learner, build_optimizer, fit, predicted
 from unfreeze.train.precompute import write_features
 from unfreeze.train.schedule import Pace, StepParams
 
@@ -84,6 +84,29 @@ def test_rows_are_sent_and_kept_as_they_are(tmp_path):
         images = Images(each, 64, device)
         seen.append([images.plain(rows), images.augmented(rows, 3, params, 1)])
     assert all(torch.equal(*pair) for pair in zip(*seen, strict=True))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_batches_that_are_fetched_ahead_are_predicted_as_they_are(tmp_path, kept):
+    fabric = settled("cuda", "bf16")
+    write_array(tmp_path / "pixels.npy", pictures(700))
+    pixels = open_array(tmp_path / "pixels.npy")
+    images = Images(kept_on(fabric.device, pixels) if kept else pixels, 64, fabric.device)
+    network = Network(build_backbone("resnet18", "none", 1, 64), torch.nn.Identity()).to(fabric.device)
+    network, params = for_inference(network, half=True), AugmentParams(set="side_on", max_zoom=1.1, pad=0)
+    rows = np.random.default_rng(1).permutation(700)
+
+    def inputs(batch, view):
+        return images.augmented(batch, view, params, 1)
+
+    for _ in range(3):
+        blocks = list(predicted(fabric, network, inputs, np.split(rows, [300]), 16))
+        found = torch.cat(blocks)
+        for first in range(0, 300, 16):
+            with torch.no_grad(), fabric.autocast():
+                expected = network(inputs(rows[:300][first : first + 16], 0)).float().cpu()
+            assert torch.equal(found[first : min(first + 16, 300)], expected)
+        assert [len(block) for block in blocks] == [300, 400] and blocks[0].is_pinned()
 
 
 def test_views_are_those_of_a_cpu():

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -193,13 +194,28 @@ def test_what_fails_side_by_side_ends_the_others(four_threads):
     assert len(begun) < 100 and torch.get_num_threads() == 4
 
 
-@pytest.mark.parametrize("device", [torch.device("meta"), CPU])
-def test_what_is_not_for_a_gpu_is_fetched_when_it_is_asked_for(four_threads, device):
-    fetched = []
-    if device == CPU:
-        found = runtime.fetched(CPU, fetched.append, range(9))
-        next(found)
-    else:  # no device that is known to take several
-        with runtime.overlapped(device, fetched.append, lambda found: found, range(9)) as results:
-            next(results)
-    assert fetched == [0]
+def test_what_is_not_for_a_gpu_is_fetched_when_it_is_asked_for():
+    numbers = []
+    next(runtime.fetched(CPU, numbers.append, range(9)))
+    assert numbers == [0]
+
+
+def test_an_unknown_device_gets_one_computation_at_a_time(four_threads):
+    numbers = []
+    with runtime.overlapped(torch.device("meta"), abs, numbers.append, range(9)) as results:
+        next(results)
+    assert numbers == [0] and torch.get_num_threads() == 4
+
+
+def test_what_is_ahead_is_bounded_and_comes_in_order():
+    begun = []
+
+    def call(number):
+        begun.append(number)
+        time.sleep(0.02 * (number % 3 == 0))
+        return number
+
+    with ThreadPoolExecutor(3) as pool:
+        for i, found in enumerate(runtime.ahead(pool, call, iter(range(30)), 5)):
+            assert found == i and max(begun) <= i + 5
+    assert sorted(begun) == list(range(30))

@@ -37,8 +37,8 @@ the best that it finds, and others round differently."""
 
 SIDE_BY_SIDE = 4
 """At most, for each holds the activations of a batch."""
-AHEAD = 3
-"""Batches that wait in the memory of a GPU, read for it by half as many threads and one more."""
+AHEAD, READERS = 3, 2
+"""Batches that wait in the memory of a GPU, and threads that read them."""
 IN_QUEUE = 2
 """Batches whose operations wait for those of the batch that a GPU computes on."""
 
@@ -172,7 +172,7 @@ def overlapped(
         return
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,))
     try:
-        yield pool.map(both, items)
+        yield ahead(pool, both, items, 2 * workers)
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
@@ -197,12 +197,9 @@ def fetched(device: torch.device, fetch: Callable[[Any], Any], items: Iterable[A
         with torch.cuda.stream(sending):
             return fetch(item), sending.record_event()
 
-    items, pool, given = iter(items), ThreadPoolExecutor(AHEAD // 2 + 1), deque()
+    pool, given = ThreadPoolExecutor(READERS), deque()
     try:
-        waiting = deque(pool.submit(send, item) for item in islice(items, AHEAD))
-        while waiting:
-            found, sent = waiting.popleft().result()
-            waiting.extend(pool.submit(send, item) for item in islice(items, 1))
+        for found, sent in ahead(pool, send, items, AHEAD):
             computing.wait_event(sent)
             for tensor in found if isinstance(found, tuple) else (found,):
                 tensor.record_stream(computing)  # its memory is taken for another one only after that
@@ -213,6 +210,17 @@ def fetched(device: torch.device, fetch: Callable[[Any], Any], items: Iterable[A
                 given.popleft().synchronize()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def ahead(pool: ThreadPoolExecutor, call: Callable[[Any], Any], items: Iterable[Any], most: int) -> Iterator[Any]:
+    """`call(item)` of each of `items` in their order, by `pool`, which has at most so many of them at a time."""
+    items = iter(items)
+    waiting = deque(pool.submit(call, item) for item in islice(items, most))
+    while waiting:
+        found = waiting.popleft().result()
+        waiting.extend(pool.submit(call, item) for item in islice(items, 1))
+        yield found
+        del found
 
 
 def holds(device: torch.device, size: int) -> bool:

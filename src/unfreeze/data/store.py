@@ -63,6 +63,12 @@ class ArrayWriter:
         self._file.write(np.ascontiguousarray(block))
         self.rows += len(block)
 
+    def sync(self) -> None:
+        """Wait until the disk has what was appended. It must have all of it before the file is there: who does
+        this now and then, beside other work, waits the less for it then."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
     def keep(self, first: int, count: int) -> None:
         """Take `count` rows that stand from row `first` on as the next ones: where rows before them were left out
         they move up. None that is kept later may stand before them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -327,14 +328,29 @@ def predict(
     Args:
         done: is told after each batch how many rows are done since the last one.
     """
+    [logits] = predicted(fabric, model, inputs, [rows], batch_size, epoch, done)
+    return logits
+
+
+def predicted(
+    fabric: Fabric,
+    model: nn.Module,
+    inputs: Inputs,
+    blocks: Sequence[np.ndarray],
+    batch_size: int,
+    epoch: int = 0,
+    done: Callable[[int], object] | None = None,
+) -> Iterator[Tensor]:
+    """What `predict` gives for each of `blocks` of rows, one after the other without a pause."""
     model.eval()
-    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    own = batches
+    parts = [[rows[start : start + batch_size] for start in range(0, len(rows), batch_size)] for rows in blocks]
+    own = parts
     if fabric.world_size > 1:
         from unfreeze.model.ranks import gather, shares
 
-        parts = [batches[share] for share in shares(len(batches), fabric.world_size)]
-        own = parts[fabric.global_rank] or batches[:1]  # who has none looks at the first to know the shape
+        shared = [[batches[share] for share in shares(len(batches), fabric.world_size)] for batches in parts]
+        # Who has none looks at the first to know the shape.
+        own = [each[fabric.global_rank] or batches[:1] for each, batches in zip(shared, parts, strict=True)]
 
     def look(batch: np.ndarray) -> Batch:
         return inputs(batch, epoch)
@@ -343,22 +359,23 @@ def predict(
         with torch.no_grad(), fabric.autocast():  # which hold for one thread
             return call(model, seen).float()
 
-    logits, first = torch.empty(0), 0
-    with overlapped(fabric.device, look, logits_of, own) as results:
-        for found in results:
-            if not first:  # one tensor: pieces kept between activations would take the heap apart
-                shape = (sum(map(len, own)), *found.shape[1:])
-                logits = torch.empty(shape, pin_memory=found.is_cuda)
-            logits[first : first + len(found)].copy_(found, non_blocking=True)  # a GPU goes on with the next batch
-            first += len(found)
-            if done:
-                done(len(found) * fabric.world_size)  # the other ranks are about as far
-    if fabric.device.type == "cuda":
-        torch.cuda.synchronize(fabric.device)
-    if fabric.world_size == 1:
-        return logits
-    counts = [sum(map(len, part)) for part in parts]
-    return gather(logits[: counts[fabric.global_rank]].to(fabric.device), counts).cpu()
+    with overlapped(fabric.device, look, logits_of, list(chain(*own))) as results:
+        for i, batches in enumerate(own):
+            logits, first = torch.empty(0), 0
+            for found in islice(results, len(batches)):
+                if not first:  # one tensor: pieces kept between activations would take the heap apart
+                    shape = (sum(map(len, batches)), *found.shape[1:])
+                    logits = torch.empty(shape, pin_memory=found.is_cuda)
+                logits[first : first + len(found)].copy_(found, non_blocking=True)  # the GPU goes on meanwhile
+                first += len(found)
+                if done:
+                    done(len(found) * fabric.world_size)  # the other ranks are about as far
+            if fabric.device.type == "cuda":
+                torch.cuda.current_stream(fabric.device).synchronize()
+            if fabric.world_size > 1:
+                counts = [sum(map(len, part)) for part in shared[i]]
+                logits = gather(logits[: counts[fabric.global_rank]].to(fabric.device), counts).cpu()
+            yield logits
 
 
 def probabilities(logits: Tensor, multi: bool) -> np.ndarray:

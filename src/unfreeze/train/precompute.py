@@ -1,21 +1,22 @@
 """The frozen backbone's features of every image, computed once, so that the head trains in seconds."""
 
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from unfreeze.console import progress
 from unfreeze.data.store import ArrayWriter
 from unfreeze.model.network import Network
-from unfreeze.runtime import predict_batch
+from unfreeze.runtime import ahead, predict_batch
 from unfreeze.train.augment import Images, PrecomputeParams
-from unfreeze.train.loop import predict
+from unfreeze.train.loop import predict, predicted
 
-BLOCK = 4096
+BLOCK = 2048
 """Images whose features are written at once."""
 
 
@@ -26,29 +27,37 @@ def write_features(
 
     Several ranks share out the images, and the first one writes. Returns `(N, F)`; N is 0 with `precompute.skip`.
     """
-    rows = np.arange(0 if params.skip else len(images.pixels))
+    count = 0 if params.skip else len(images.pixels)
     width = predict(fabric, network, images.plain, np.arange(1), 1).shape[1]
 
     def inputs(batch, view):
         return images.augmented(batch, view, params, seed, "precompute") if view >= 0 else images.plain(batch)
 
-    first, block_rows = fabric.is_global_zero, BLOCK * fabric.world_size
+    first, step = fabric.is_global_zero, BLOCK * fabric.world_size
+    blocks = [np.arange(start, min(start + step, count)) for start in range(0, count, step)]
     batch_size = predict_batch(fabric.device, images.size)
     if first:
         shutil.rmtree(folder, ignore_errors=True)  # an earlier run may have had more views
-    with progress(len(rows) * (1 + params.views), "precompute-features") as bar:
+    with progress(count * (1 + params.views), "precompute-features") as bar:
         for view in range(-1, params.views):
             name = f"view_{view:02}" if view >= 0 else "plain"
             writer = ArrayWriter(folder / f"{name}.npy", (width,), np.float32)
-            with writer if first else nullcontext(), ThreadPoolExecutor(1) as beside:
-                writing = None
-                for start in range(0, len(rows), block_rows):
-                    block = rows[start : start + block_rows]
-                    features = predict(fabric, network, inputs, block, batch_size, view, bar.update)
-                    if writing:
-                        writing.result()
-                    if first:  # while the next ones are computed
-                        writing = beside.submit(writer.append, features.numpy())
-                if writing:
-                    writing.result()
-    return len(rows), width
+            found = predicted(fabric, network, inputs, blocks, batch_size, view, bar.update)
+            if first:
+                _write(writer, found)
+            else:
+                for _ in found:
+                    pass
+    return count, width
+
+
+def _write(writer: ArrayWriter, found: Iterator[Tensor]) -> None:
+    """Append each block to the array while the next one is computed."""
+
+    def write(block: Tensor) -> None:
+        writer.append(block.numpy())
+        writer.sync()
+
+    with writer, ThreadPoolExecutor(1) as beside:
+        for _ in ahead(beside, write, found, 2):
+            pass

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+import torch
+
+from unfreeze.data.store import ArrayWriter, open_array
+from unfreeze.model.backbone import Backbone
+from unfreeze.model.network import Network
+from unfreeze.train import precompute
+from unfreeze.train.augment import Images, PrecomputeParams
+from unfreeze.train.precompute import write_features
+
+PARAMS = PrecomputeParams(set="side_on", max_zoom=1.1, pad=0, skip=False, views=1)
+
+
+@pytest.fixture
+def network():
+    """Its features are the largest value and the mean of each colour."""
+    still = torch.nn.Identity()
+    return Network(Backbone(still, still, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), still)
+
+
+@pytest.fixture
+def images():
+    pixels = np.random.default_rng(0).integers(0, 256, (150, 9, 9, 3), dtype=np.uint8)
+    return Images(pixels, 8, torch.device("cpu"))
+
+
+def test_features_are_written_block_by_block_in_the_order_of_rows(tmp_path, fabric, network, images, monkeypatch):
+    monkeypatch.setattr(precompute, "BLOCK", 64)
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features/view_01.npy").touch()  # of an earlier run with more views
+    assert write_features(tmp_path / "features", fabric, network, images, PARAMS, 1) == (150, 6)
+    assert sorted(path.name for path in (tmp_path / "features").iterdir()) == ["plain.npy", "view_00.npy"]
+    rows = np.arange(150)
+    for name, seen in (
+        ("plain", images.plain(rows)),
+        ("view_00", images.augmented(rows, 0, PARAMS, 1, "precompute")),
+    ):
+        expected = torch.cat([seen.amax((2, 3)), seen.mean((2, 3))], dim=1).numpy()
+        assert np.allclose(open_array(tmp_path / f"features/{name}.npy"), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("block", [0, 1, 2])
+def test_a_disk_that_is_full_stops_it_and_leaves_no_half_file(
+    tmp_path, fabric, network, images, monkeypatch, block
+):
+    def append(writer, rows):
+        if writer.rows == block * 64:
+            raise OSError(28, "No space left on device")
+        appended(writer, rows)
+
+    appended = ArrayWriter.append
+    monkeypatch.setattr(precompute, "BLOCK", 64)
+    monkeypatch.setattr(ArrayWriter, "append", append)
+    with pytest.raises(OSError, match="No space left"):
+        write_features(tmp_path / "features", fabric, network, images, PARAMS, 1)
+    assert list((tmp_path / "features").iterdir()) == []
