@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from unfreeze.console import UserError
+from unfreeze.data.store import scratch
 from unfreeze.files import Texts, read_table, write_csv
 
 NO_LABELS = "-"
@@ -22,7 +23,7 @@ class SplitTable:
     the `images` rows, int64, -1 where there is none; `folds` likewise the fold. If `multi`, an image can have
     any number of labels, even none: `targets` is then float32 `[images, C]`, 1 where it has the label and 0
     where not, and NaN all along the rows of images that have not been labelled. `paths` has one for each image,
-    "" for those in no split.
+    "" for those in no split. All of them need not fit into memory.
     """
 
     classes: list[str]
@@ -39,8 +40,15 @@ class SplitTable:
 
     def labelled(self, part: str) -> np.ndarray:
         """The rows of `part` that have a label."""
-        rows = self.rows[part]
-        return rows[~np.isnan(self.targets[rows]).any(1)] if self.multi else rows[self.targets[rows] >= 0]
+        return self.rows[part][self._has_label(part)]
+
+    def unlabelled(self, part: str) -> np.ndarray:
+        """The other rows of `part`."""
+        return self.rows[part][~self._has_label(part)]
+
+    def _has_label(self, part: str) -> np.ndarray:
+        targets = self.targets[self.rows[part]]
+        return ~np.isnan(targets).any(1) if self.multi else targets >= 0
 
 
 def read_split(path: Path, images: int | None) -> SplitTable:
@@ -49,15 +57,15 @@ def read_split(path: Path, images: int | None) -> SplitTable:
     Classes are in order of their names. The heading of the third column tells the kind: `label` or `labels`.
     """
     table = read_table(path).columns
-    row = _numbers(table["row"])
+    row = _stored(_numbers(table["row"]))
     if images is None:
         images = int(row.max()) + 1
     if len(row) and row.max() >= images:
         raise UserError(f"{path} names row {row.max()} of {images} images: run dvc repro")
     multi = "labels" in table
     classes, known = (_multi_hot if multi else _indices)(table["labels" if multi else "label"])
-    targets = np.full((images, *known.shape[1:]), np.nan if multi else -1, dtype=known.dtype)
-    folds = np.full(images, -1)
+    targets = _stored(np.full((images, *known.shape[1:]), np.nan if multi else -1, known.dtype))
+    folds = _stored(np.full(images, -1))
     targets[row] = known
     folds[row] = _numbers(table["fold"])
     index = {name: i for i, name in enumerate(PARTS)}
@@ -66,12 +74,19 @@ def read_split(path: Path, images: int | None) -> SplitTable:
     line[row] = np.arange(len(row))
     return SplitTable(
         classes,
-        {name: row[part == i] for i, name in enumerate(PARTS)},
+        {name: _stored(row[part == i]) for i, name in enumerate(PARTS)},
         targets,
         folds,
         Texts(table["path"][i] if i >= 0 else "" for i in line),
         multi,
     )
+
+
+def _stored(array: np.ndarray) -> np.ndarray:
+    """The array in a file (see `scratch`)."""
+    found = scratch(array.shape, array.dtype)
+    np.copyto(found, array)
+    return found
 
 
 def _numbers(texts: Sequence[str]) -> np.ndarray:

@@ -29,7 +29,11 @@ def scores(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float | 
         "accuracy": float((probabilities.argmax(1) == targets).mean()),
     }
     if classes > 5:
-        result["top5"] = float((top_classes(probabilities, 5) == targets[:, None]).any(1).mean())
+
+        def among(p: np.ndarray, t: np.ndarray) -> np.ndarray:
+            return (top_classes(p, 5) == t[:, None]).any(1)
+
+        result["top5"] = float(_in_blocks(among, probabilities, targets).mean())
     result["log_loss"] = mean_log_loss(probabilities, targets)
     result["roc_auc"] = roc_auc(probabilities, targets)
     result["ece"] = calibration_error(probabilities, targets)
@@ -61,7 +65,8 @@ def mean_and_deviation(each: Sequence[Mapping], names: Sequence[str]) -> dict[st
 
 def top_classes(probabilities: np.ndarray, count: int) -> np.ndarray:
     """The `count` most probable classes of each image, best first; of equals the first class."""
-    return _in_blocks(lambda p: np.argsort(-p, axis=1, kind="stable")[:, :count], probabilities)
+    # A copy, for a part of the order of all classes keeps the whole of it.
+    return _in_blocks(lambda p: np.argsort(-p, axis=1, kind="stable")[:, :count].copy(), probabilities)
 
 
 def mean_log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
@@ -143,8 +148,12 @@ def matthews(counts: np.ndarray) -> float:
 
 def uncertainty(probabilities: np.ndarray) -> np.ndarray:
     """1 less the margin between the two most probable classes: float64 `[N]`, 1 for a tie."""
-    second, first = _in_blocks(lambda p: np.sort(p, axis=1)[:, -2:], probabilities).T
-    return 1 - (first - second)
+
+    def of(p: np.ndarray) -> np.ndarray:
+        second, first = np.sort(p, axis=1)[:, -2:].T
+        return 1 - (first - second)
+
+    return _in_blocks(of, probabilities)
 
 
 def _in_blocks(function: Callable[..., np.ndarray | list], *arrays: np.ndarray) -> np.ndarray:

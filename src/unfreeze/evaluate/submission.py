@@ -102,7 +102,7 @@ def plan(params: SubmissionParams, table: SplitTable, sample: tuple[str, bytes] 
         UserError: a sample that cannot be read, columns that do not fit the classes, ids that do not fit the
             images one to one.
     """
-    rows = np.setdiff1d(table.rows["test"], table.labelled("test"))
+    rows = table.unlabelled("test")
     images = [table.paths[row] for row in rows.tolist()]
     classes, multi = table.classes, table.multi
     if sample is None:

@@ -1,14 +1,32 @@
-"""Dropout (Srivastava et al. 2014) that costs a third of torch's on CPUs."""
+"""Dropout (Srivastava et al. 2014) that costs a fifth of torch's on CPUs."""
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+STEPS = 2**16
+"""Of a draw on CPUs: it has 16 bits."""
+
 
 class Dropout(nn.Dropout):
-    """torch's, but decided by uniform draws: its Bernoulli draws took a quarter of a step of the head."""
+    """torch's, but decided by plain uniform draws, which on CPUs are those of a generator that is many times as
+    fast as torch's and seeded by it: torch's Bernoulli draws took a quarter of a step of the head."""
 
     def forward(self, values: Tensor) -> Tensor:
         if not self.training or not self.p:
             return values
+        if values.device.type == "cpu":
+            return values * _kept(values.shape, self.p).to(values.dtype)
         kept = torch.rand(values.shape, device=values.device) >= self.p
         return values * kept.to(values.dtype).div_(1 - self.p)
+
+
+def _kept(shape: torch.Size, p: float) -> Tensor:
+    """0 with probability `p`, to the nearest of STEPS, and else what keeps the mean: float32."""
+    dropped = min(round(p * STEPS), STEPS - 1)
+    generator = np.random.SFC64(torch.randint(2**63 - 1, ()).item())
+    draws = generator.random_raw(-(-math.prod(shape) // 4)).view(np.uint16)[: math.prod(shape)]
+    kept = np.multiply(draws >= dropped, STEPS / (STEPS - dropped), dtype=np.float32)
+    return torch.from_numpy(kept).view(shape)

@@ -24,7 +24,7 @@ from unfreeze.train.loop import (
 )
 from unfreeze.train.schedule import Pace, StepParams, TrainHeadParams, cycle_lengths, paces
 
-BLOCK = 4096
+BLOCK = 512
 """Images whose features are read at once."""
 
 
