@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics import average_precision_score, log_loss, precision_recall_fscore_support
 from torch import nn
 
+from unfreeze.data import store
 from unfreeze.data.table import read_split
 from unfreeze.evaluate import multilabel
 from unfreeze.evaluate.results import write_out_of_fold, write_results
@@ -33,6 +34,24 @@ def test_scores_by_hand():
     assert found["log_loss"] == pytest.approx(log_loss(TARGETS.ravel(), PROBABILITIES.ravel()))
     best = multilabel.scores(PROBABILITIES, TARGETS)
     assert best == multilabel.scores(PROBABILITIES, TARGETS, [best_threshold(PROBABILITIES, TARGETS)] * 3)
+
+
+def test_rows_in_blocks_give_what_all_of_them_give(monkeypatch):
+    rng = np.random.default_rng(0)
+    targets, p = (rng.random((50, 4)) < 0.3).astype(np.float32), rng.random((50, 4))
+
+    def everything():
+        return [
+            multilabel.scores(p, targets, [0.3, 0.5, 0.4, 0.5]),
+            *({"bin": i, **row} for i, row in enumerate(multilabel.reliability(p, targets))),
+            dict(enumerate(multilabel.uncertainty(p, [0.3, 0.5, 0.4, 0.5]))),
+            dict(enumerate(multilabel.confusion(p, targets, HALF[:1] * 4).ravel().tolist())),
+        ]
+
+    whole = everything()
+    monkeypatch.setattr(store, "BLOCK", 8)
+    for found, expected in zip(everything(), whole, strict=True):
+        assert found == pytest.approx(expected, rel=1e-14)
 
 
 def test_each_label_is_scikit_learn_s():

@@ -33,7 +33,7 @@ def scores(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float | 
         def among(p: np.ndarray, t: np.ndarray) -> np.ndarray:
             return (top_classes(p, 5) == t[:, None]).any(1)
 
-        result["top5"] = float(_in_blocks(among, probabilities, targets).mean())
+        result["top5"] = float(in_blocks(among, probabilities, targets).mean())
     result["log_loss"] = mean_log_loss(probabilities, targets)
     result["roc_auc"] = roc_auc(probabilities, targets)
     result["ece"] = calibration_error(probabilities, targets)
@@ -66,7 +66,7 @@ def mean_and_deviation(each: Sequence[Mapping], names: Sequence[str]) -> dict[st
 def top_classes(probabilities: np.ndarray, count: int) -> np.ndarray:
     """The `count` most probable classes of each image, best first; of equals the first class."""
     # A copy, for a part of the order of all classes keeps the whole of it.
-    return _in_blocks(lambda p: np.argsort(-p, axis=1, kind="stable")[:, :count].copy(), probabilities)
+    return in_blocks(lambda p: np.argsort(-p, axis=1, kind="stable")[:, :count].copy(), probabilities)
 
 
 def mean_log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
@@ -76,7 +76,7 @@ def mean_log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
     def of(p: np.ndarray, t: np.ndarray) -> list[float]:
         return [log_loss(t, p, labels=classes, normalize=False)]
 
-    return float(_in_blocks(of, probabilities, targets).sum() / len(targets))
+    return float(in_blocks(of, probabilities, targets).sum() / len(targets))
 
 
 def roc_auc(probabilities: np.ndarray, targets: np.ndarray) -> float | None:
@@ -99,14 +99,15 @@ def reliability(probabilities: np.ndarray, targets: np.ndarray) -> list[dict[str
 
 def bins(confidence: np.ndarray, right: np.ndarray) -> list[dict[str, float | int]]:
     """Mean `confidence` `[N]`, share that is `right` bool `[N]`, and count in each bin of confidence."""
-    which = np.minimum((confidence * BINS).astype(int), BINS - 1)
+
+    def of(c: np.ndarray, r: np.ndarray) -> list[list[tuple]]:
+        which = np.minimum((c * BINS).astype(int), BINS - 1)
+        return [[(c[which == b].sum(), r[which == b].sum(), (which == b).sum()) for b in range(BINS)]]
+
     return [
-        {
-            "confidence": float(confidence[which == b].mean()),
-            "accuracy": float(right[which == b].mean()),
-            "count": int((which == b).sum()),
-        }
-        for b in np.unique(which)
+        {"confidence": sure / count, "accuracy": hits / count, "count": int(count)}
+        for sure, hits, count in in_blocks(of, confidence, right).sum(0).tolist()
+        if count
     ]
 
 
@@ -153,10 +154,10 @@ def uncertainty(probabilities: np.ndarray) -> np.ndarray:
         second, first = np.sort(p, axis=1)[:, -2:].T
         return 1 - (first - second)
 
-    return _in_blocks(of, probabilities)
+    return in_blocks(of, probabilities)
 
 
-def _in_blocks(function: Callable[..., np.ndarray | list], *arrays: np.ndarray) -> np.ndarray:
+def in_blocks(function: Callable[..., np.ndarray | list], *arrays: np.ndarray) -> np.ndarray:
     """What `function` gives for so many rows of the `arrays` at a time, one after the other."""
     return np.concatenate([function(*(each[block] for each in arrays)) for block in blocks(len(arrays[0]))])
 

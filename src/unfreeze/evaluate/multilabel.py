@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from unfreeze.evaluate.metrics import bins, mean, mean_and_deviation
-from unfreeze.thresholds import f2, tune
+from unfreeze.evaluate.metrics import bins, in_blocks, mean, mean_and_deviation
+from unfreeze.thresholds import f2_by_image, tune
 
 
 def scores(
@@ -26,13 +26,18 @@ def scores(
     if thresholds is None:
         thresholds = tune(probabilities, targets)["global"]
     table = per_label(probabilities, targets, thresholds)
-    predicted = probabilities >= np.asarray(thresholds)
+
+    def right(p: np.ndarray, t: np.ndarray) -> np.ndarray:
+        predicted = p >= np.asarray(thresholds)
+        return np.stack([f2_by_image(predicted, t), (predicted == t).all(1)], axis=1)
+
+    f2, subset_accuracy = in_blocks(right, probabilities, targets).mean(0).tolist()
     return {
         "count": len(targets),
-        "f2": f2(probabilities, targets, np.asarray(thresholds)),
+        "f2": f2,
         "map": mean([row["ap"] for row in table]),
         **{name: mean([row[name] for row in table]) for name in ("precision", "recall", "f1")},
-        "subset_accuracy": float((predicted == targets).all(1).mean()),
+        "subset_accuracy": subset_accuracy,
         "log_loss": log_loss(probabilities, targets),
     }
 
@@ -55,8 +60,12 @@ def fold_scores(
 def log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
     """The mean binary cross-entropy of all labels of all images."""
     tiny = np.finfo(np.float64).eps
-    p = np.clip(probabilities, tiny, 1 - tiny)
-    return float(-np.where(targets > 0, np.log(p), np.log1p(-p)).mean())
+
+    def of(p: np.ndarray, t: np.ndarray) -> np.ndarray:
+        p = np.clip(p, tiny, 1 - tiny)
+        return -np.where(t > 0, np.log(p), np.log1p(-p)).mean(1)
+
+    return float(in_blocks(of, probabilities, targets).mean())
 
 
 def per_label(
@@ -83,9 +92,13 @@ def per_label(
 
 def confusion(probabilities: np.ndarray, targets: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
     """Of each label the images that have and get it, only get it, only have it, and neither: int64 `[C, 4]`."""
-    predicted, actual = probabilities >= np.asarray(thresholds), targets > 0
-    pairs = (predicted & actual, predicted & ~actual, ~predicted & actual, ~predicted & ~actual)
-    return np.stack([pair.sum(0) for pair in pairs], axis=1)
+
+    def of(p: np.ndarray, t: np.ndarray) -> list[np.ndarray]:
+        predicted, actual = p >= np.asarray(thresholds), t > 0
+        pairs = (predicted & actual, predicted & ~actual, ~predicted & actual, ~predicted & ~actual)
+        return [np.stack([pair.sum(0) for pair in pairs], axis=1)]
+
+    return in_blocks(of, probabilities, targets).sum(0)
 
 
 def reliability(probabilities: np.ndarray, targets: np.ndarray) -> list[dict[str, float | int]]:
@@ -98,6 +111,10 @@ def uncertainty(probabilities: np.ndarray, thresholds: Sequence[float]) -> np.nd
     """How near an image's nearest probability is to its threshold: float64 `[N]`, 1 at the threshold, 0 where all
     are 0 or 1. Distances count as shares of what is possible on that side."""
     thresholds = np.asarray(thresholds)
-    side = np.where(probabilities >= thresholds, 1 - thresholds, thresholds)
-    # A threshold of 1 leaves no distance above it: a probability there is at it.
-    return 1 - (np.abs(probabilities - thresholds) / np.maximum(side, np.finfo(np.float64).tiny)).min(1)
+
+    def of(p: np.ndarray) -> np.ndarray:
+        side = np.where(p >= thresholds, 1 - thresholds, thresholds)
+        # A threshold of 1 leaves no distance above it: a probability there is at it.
+        return 1 - (np.abs(p - thresholds) / np.maximum(side, np.finfo(np.float64).tiny)).min(1)
+
+    return in_blocks(of, probabilities)

@@ -1,4 +1,4 @@
-"""Dropout (Srivastava et al. 2014) that costs a fifth of torch's on CPUs."""
+"""Dropout (Srivastava et al. 2014) that costs a quarter of torch's on CPUs."""
 
 import math
 
@@ -11,8 +11,8 @@ STEPS = 2**16
 
 
 class Dropout(nn.Dropout):
-    """torch's, but decided by plain uniform draws, which on CPUs are those of a generator that is many times as
-    fast as torch's and seeded by it: torch's Bernoulli draws took a quarter of a step of the head."""
+    """torch's, but on CPUs decided by a generator that is many times as fast as torch's, and seeded by it: torch's
+    Bernoulli draws took a quarter of a step of the head."""
 
     def forward(self, values: Tensor) -> Tensor:
         if not self.training or not self.p:
