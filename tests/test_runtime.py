@@ -1,5 +1,6 @@
 import logging
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -52,6 +53,40 @@ def test_a_device_that_is_not_there_is_a_clear_error(monkeypatch):
 def test_the_allocator_s_setting_is_harmless_where_there_is_no_glibc(monkeypatch):
     monkeypatch.setattr(allocator.sys, "platform", "darwin")
     allocator.keep_freed_memory()
+
+
+HEAPS = """
+import ctypes, sys, threading
+from unfreeze.allocator import keep_freed_memory
+
+libc, meeting = ctypes.CDLL(None), threading.Barrier(4)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+if sys.argv[1:] == ["one"]:
+    keep_freed_memory()
+
+def take():
+    meeting.wait()  # a thread that has ended leaves its heap to the next
+    libc.malloc(10_000)
+    meeting.wait()
+
+threads = [threading.Thread(target=take) for _ in range(4)]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+out = ctypes.c_void_p(libc.fopen(b"/dev/stdout", b"w"))
+libc.malloc_info(0, out)
+libc.fclose(out)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone has heaps for threads")
+def test_all_threads_share_one_heap():
+    heaps = [
+        subprocess.run([sys.executable, "-c", HEAPS, *how], stdout=subprocess.PIPE, text=True, check=True).stdout
+        for how in (["one"], [])
+    ]
+    assert heaps[0].count("<heap nr=") == 1 < heaps[1].count("<heap nr=")
 
 
 @pytest.mark.parametrize(
