@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--images", type=int, default=2000, help="generated, for the task features")
     parser.add_argument("--copies", type=int, default=1, help="of each of them: a GPU is done with few at once")
-    parser.add_argument("--train-images", type=int, default=400, help="generated, for other tasks; 0: the same")
+    parser.add_argument("--train-images", type=int, default=400, help="generated, for other tasks")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=1, help="unfrozen ones")
     parser.add_argument("--repeats", type=int, default=3)
@@ -221,9 +221,8 @@ def main() -> None:
         prepare(many, args.archive)
     else:
         generated(many, args.images, args.copies)
-        if args.train_images:
-            few = data / "few"
-            generated(few, args.train_images, args.copies)
+        few = data / "few"
+        generated(few, args.train_images, args.copies)
     with progress(args.repeats * len(lines), "bench", "run") as bar:
         for _ in range(args.repeats):
             for line in lines:

@@ -139,7 +139,7 @@ def test_steps_of_training_are_those_of_a_cpu_within_rounding():
 
         learner = Learner(fabric, network, optimizer, inputs, targets, step, (1, "gpu"), mixup=0.2)
         rows = np.arange(64)
-        losses.append([step.loss for [*steps] in fit(learner, rows, 1e-3, [Pace(1, 0.9)] * 4) for step in steps])
+        losses.append([step.loss for steps in fit(learner, rows, 1e-3, [Pace(1, 0.9)] * 4) for step in steps])
     assert np.allclose(*losses, rtol=1e-3)
 
 

@@ -92,6 +92,20 @@ def test_full_disk_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_disk_is_given_what_was_appended(tmp_path, monkeypatch):
+    with ArrayWriter(tmp_path / "a.npy", (4,), np.uint8) as writer:
+        writer.append(np.ones((3, 4), np.uint8))
+        given, fsync = [], os.fsync
+
+        def note(file):
+            given.append(os.fstat(file).st_size)
+            fsync(file)
+
+        monkeypatch.setattr(os, "fsync", note)
+        writer.sync()
+        assert given == [writer.start + 12]
+
+
 def test_opened_array_is_read_only_and_not_read(tmp_path):
     path = tmp_path / "big.npy"
     with ArrayWriter(path, (1024, 1024), np.uint8) as writer:

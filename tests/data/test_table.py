@@ -1,3 +1,5 @@
+import mmap
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,11 @@ def test_single_labels(tmp_path):
     assert table.folds.tolist() == [0, 1, -1, -1, 0]
     assert table.rows["train"].tolist() == [0, 4] and table.labelled("train").tolist() == [0, 4]
     assert table.rows["test"].tolist() == [3] and table.labelled("test").tolist() == []
+    assert table.unlabelled("test").tolist() == [3] and table.unlabelled("train").tolist() == []
+    for array in (table.targets, table.folds, *table.rows.values()):
+        while isinstance(array, np.ndarray):
+            array = array.base
+        assert isinstance(getattr(array, "obj", array), mmap.mmap)  # they need not fit into memory
 
 
 def test_multi_labels_tell_no_label_from_unlabelled(tmp_path):
@@ -43,6 +50,7 @@ def test_multi_labels_tell_no_label_from_unlabelled(tmp_path):
     )
     table = read_split(path, 5)
     assert table.multi and table.classes == ["a", "b"]
+    assert table.labelled("test").tolist() == [4] and table.unlabelled("test").tolist() == [3]
     nan = [np.nan, np.nan]
     assert table.targets.dtype == np.float32
     np.testing.assert_array_equal(table.targets, np.array([[1, 1], [0, 0], nan, nan, [0, 1]], dtype=np.float32))

@@ -1,5 +1,7 @@
 """Against values worked out by hand or in plain NumPy."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -106,3 +108,14 @@ def test_more_images_than_fit_into_a_block_have_the_same_numbers(monkeypatch):
     assert metrics.scores(probabilities, targets) == pytest.approx(whole[0], rel=1e-14)
     assert np.array_equal(metrics.uncertainty(probabilities), whole[1])
     assert np.array_equal(metrics.top_classes(probabilities, 3), np.argsort(-probabilities, axis=1)[:, :3])
+
+
+@pytest.mark.parametrize("function", [lambda p: metrics.top_classes(p, 1), metrics.uncertainty])
+def test_no_more_is_held_of_a_block_than_its_result(monkeypatch, function):
+    monkeypatch.setattr(store, "BLOCK", 1000)
+    probabilities = np.full((100_000, 20), 1 / 20)
+    tracemalloc.start()
+    function(probabilities)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < probabilities.nbytes / 4

@@ -1,4 +1,5 @@
 import itertools
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,6 +25,7 @@ from unfreeze.train.loop import (
     fit,
     mix,
     predict,
+    predicted,
     set_pace,
     steps_per_epoch,
     train_step,
@@ -197,6 +199,28 @@ def test_predictions_of_many_batches_need_no_gradients_and_are_told(fabric, prob
     torch.set_num_threads(before)
     assert torch.allclose(found, head.eval()(features.views[0, rows.copy()]), atol=1e-6)
     assert not found.requires_grad and told == [7] * 5 + [5]
+
+
+def test_blocks_are_predicted_without_a_pause_between_them(fabric, problem):
+    features, _ = problem
+    head, fetched = build_head(5, 3, HEAD, 1), []
+
+    def inputs(batch, view):
+        fetched.append(batch[0])
+        return features.plain(batch)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    blocks = [np.arange(start, start + 8) for start in range(0, 40, 8)]
+    found = predicted(fabric, head, inputs, blocks, 8)
+    first = next(found)
+    deadline = time.monotonic() + 20
+    while len(fetched) < 4 and time.monotonic() < deadline:  # of the next blocks, that nobody has asked for yet
+        time.sleep(0.01)
+    assert 4 <= len(fetched) <= 5  # and of no more than are computed ahead
+    every = torch.cat([first, *found])
+    torch.set_num_threads(before)
+    assert torch.allclose(every, head.eval()(features.views[0, :40]), atol=1e-6)
 
 
 def test_an_epoch_draws_one_cached_view_of_each_image():

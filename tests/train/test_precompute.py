@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -38,6 +40,28 @@ def test_features_are_written_block_by_block_in_the_order_of_rows(tmp_path, fabr
     ):
         expected = torch.cat([seen.amax((2, 3)), seen.mean((2, 3))], dim=1).numpy()
         assert np.allclose(open_array(tmp_path / f"features/{name}.npy"), expected, atol=1e-6)
+
+
+def test_a_block_is_written_while_the_next_one_is_computed(tmp_path, fabric, network, images, monkeypatch):
+    begun, waited = [threading.Event() for _ in range(3)], []
+
+    def predicted(fabric, network, inputs, blocks, *_):
+        for each, rows in zip(begun, blocks, strict=True):
+            each.set()
+            yield torch.ones(len(rows), 6)
+
+    def append(writer, rows):
+        number = writer.rows // 64
+        if number < 2:
+            waited.append(begun[number + 1].wait(20))
+        appended(writer, rows)
+
+    appended = ArrayWriter.append
+    monkeypatch.setattr(precompute, "BLOCK", 64)
+    monkeypatch.setattr(precompute, "predicted", predicted)
+    monkeypatch.setattr(ArrayWriter, "append", append)
+    write_features(tmp_path / "features", fabric, network, images, PARAMS.model_copy(update={"views": 0}), 1)
+    assert waited == [True, True] and open_array(tmp_path / "features/plain.npy").shape == (150, 6)
 
 
 @pytest.mark.parametrize("block", [0, 1, 2])

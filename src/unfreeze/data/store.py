@@ -126,6 +126,13 @@ def scratch(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
         return np.frombuffer(mmap.mmap(file.fileno(), size), dtype, count).reshape(shape)
 
 
+def scratch_copy(array: np.ndarray) -> np.ndarray:
+    """A copy of `array` in such a file."""
+    found = scratch(array.shape, array.dtype)
+    np.copyto(found, array)
+    return found
+
+
 def blocks(rows: int) -> Iterator[slice]:
     """So many rows as slices of BLOCK each; at least one, which may be empty."""
     for start in range(0, max(1, rows), BLOCK):

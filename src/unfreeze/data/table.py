@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from unfreeze.console import UserError
-from unfreeze.data.store import scratch
+from unfreeze.data.store import scratch_copy
 from unfreeze.files import Texts, read_table, write_csv
 
 NO_LABELS = "-"
@@ -57,15 +57,15 @@ def read_split(path: Path, images: int | None) -> SplitTable:
     Classes are in order of their names. The heading of the third column tells the kind: `label` or `labels`.
     """
     table = read_table(path).columns
-    row = _stored(_numbers(table["row"]))
+    row = scratch_copy(_numbers(table["row"]))
     if images is None:
         images = int(row.max()) + 1
     if len(row) and row.max() >= images:
         raise UserError(f"{path} names row {row.max()} of {images} images: run dvc repro")
     multi = "labels" in table
     classes, known = (_multi_hot if multi else _indices)(table["labels" if multi else "label"])
-    targets = _stored(np.full((images, *known.shape[1:]), np.nan if multi else -1, known.dtype))
-    folds = _stored(np.full(images, -1))
+    targets = scratch_copy(np.full((images, *known.shape[1:]), np.nan if multi else -1, known.dtype))
+    folds = scratch_copy(np.full(images, -1))
     targets[row] = known
     folds[row] = _numbers(table["fold"])
     index = {name: i for i, name in enumerate(PARTS)}
@@ -74,19 +74,12 @@ def read_split(path: Path, images: int | None) -> SplitTable:
     line[row] = np.arange(len(row))
     return SplitTable(
         classes,
-        {name: _stored(row[part == i]) for i, name in enumerate(PARTS)},
+        {name: scratch_copy(row[part == i]) for i, name in enumerate(PARTS)},
         targets,
         folds,
         Texts(table["path"][i] if i >= 0 else "" for i in line),
         multi,
     )
-
-
-def _stored(array: np.ndarray) -> np.ndarray:
-    """The array in a file (see `scratch`)."""
-    found = scratch(array.shape, array.dtype)
-    np.copyto(found, array)
-    return found
 
 
 def _numbers(texts: Sequence[str]) -> np.ndarray:

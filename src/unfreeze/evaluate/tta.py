@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from unfreeze.console import progress
-from unfreeze.data.store import blocks, scratch
+from unfreeze.data.store import blocks, scratch, scratch_copy
 from unfreeze.params import Section
 from unfreeze.thresholds import Rule
 from unfreeze.train.augment import AugmentParams, Images
@@ -73,8 +73,7 @@ def predict_views(
 
     with progress(len(rows) * (1 + views), "predict") as bar:
         plain = seen(images.plain, 0)
-        total = scratch(plain.shape, plain.dtype)
-        np.copyto(total, plain)
+        total = scratch_copy(plain)
         for view in range(views):
             total += seen(augmented, view)
     total /= 1 + views

@@ -18,15 +18,17 @@ class Dropout(nn.Dropout):
         if not self.training or not self.p:
             return values
         if values.device.type == "cpu":
-            return values * _kept(values.shape, self.p).to(values.dtype)
+            return values * _kept(values, self.p)
         kept = torch.rand(values.shape, device=values.device) >= self.p
         return values * kept.to(values.dtype).div_(1 - self.p)
 
 
-def _kept(shape: torch.Size, p: float) -> Tensor:
-    """0 with probability `p`, to the nearest of STEPS, and else what keeps the mean: float32."""
+def _kept(values: Tensor, p: float) -> Tensor:
+    """For each of `values`, in its dtype, 0 with probability `p`, to the nearest of STEPS, and else what keeps the
+    mean."""
     dropped = min(round(p * STEPS), STEPS - 1)
     generator = np.random.SFC64(torch.randint(2**63 - 1, ()).item())
-    draws = generator.random_raw(-(-math.prod(shape) // 4)).view(np.uint16)[: math.prod(shape)]
-    kept = np.multiply(draws >= dropped, STEPS / (STEPS - dropped), dtype=np.float32)
-    return torch.from_numpy(kept).view(shape)
+    draws = generator.random_raw(math.ceil(values.numel() / 4)).view(np.uint16)[: values.numel()]
+    exact = np.float64 if values.dtype == torch.float64 else np.float32  # NumPy has no bfloat16
+    kept = np.multiply(draws >= dropped, STEPS / (STEPS - dropped), dtype=exact)
+    return torch.from_numpy(kept).view(values.shape).to(values.dtype)
