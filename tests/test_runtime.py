@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -254,3 +255,90 @@ def test_what_is_ahead_is_bounded_and_comes_in_order():
         for i, found in enumerate(runtime.ahead(pool, call, iter(range(30)), 5)):
             assert found == i and max(begun) <= i + 5
     assert sorted(begun) == list(range(30))
+
+
+class Gpu:
+    """Stands in for a GPU's queues: notes in which order `fetched` has them wait for each other."""
+
+    def __init__(self, monkeypatch):
+        self.log, self.thread, self.fetched = [], threading.local(), []
+        gpu = self
+
+        class Stream:
+            def __init__(self, name):
+                self.name = name
+
+            def wait_stream(self, other):
+                gpu.log.append((self.name, "waits for all of", other.name))
+
+            def wait_event(self, event):
+                gpu.log.append((self.name, "waits for", event.of))
+
+            def record_event(self):
+                return Event(getattr(gpu.thread, "last", len(gpu.log)))
+
+        class Event:
+            def __init__(self, of):
+                self.of = of
+
+            def synchronize(self):
+                gpu.log.append(("the CPU", "waits"))
+
+        @contextmanager
+        def stream(entered):
+            gpu.thread.name = entered.name
+            yield
+            gpu.thread.name = "computing"
+
+        computing = Stream("computing")
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device: computing)
+        monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream("sending"))
+        monkeypatch.setattr(torch.cuda, "stream", stream)
+
+    def fetch(self, number):
+        """A batch, on the stream on which it has to be made."""
+        assert self.thread.name == "sending"
+        if number == 20:
+            raise UserError("no twentieth")
+        self.thread.last = number
+        self.fetched.append(number)
+        return (Sent(number, self.log), Sent(number, self.log)) if number % 2 else Sent(number, self.log)
+
+
+class Sent:
+    def __init__(self, number, log):
+        self.number, self.log = number, log
+
+    def record_stream(self, stream):
+        self.log.append((stream.name, "holds", self.number))
+
+
+def test_a_gpu_waits_for_a_batch_that_was_sent_and_holds_it_until_it_has_computed(monkeypatch):
+    gpu = Gpu(monkeypatch)
+    for number, found in enumerate(runtime.fetched(torch.device("cuda"), gpu.fetch, range(9))):
+        parts = found if isinstance(found, tuple) else (found,)
+        assert len(parts) == 1 + number % 2 and all(part.number == number for part in parts)
+        own = [("computing", "waits for", number), *[("computing", "holds", number)] * len(parts)]
+        assert gpu.log[-len(own) :] == own
+    assert gpu.log[0] == ("sending", "waits for all of", "computing")
+    assert gpu.log.count(("the CPU", "waits")) == 9 - runtime.IN_QUEUE
+
+
+def test_no_more_is_sent_to_a_gpu_than_it_soon_computes_on(monkeypatch):
+    gpu = Gpu(monkeypatch)
+    batches = runtime.fetched(torch.device("cuda"), gpu.fetch, range(20))
+    for number in range(4):
+        next(batches)
+        time.sleep(0.1)
+        assert sorted(gpu.fetched) == list(range(number + 1 + runtime.AHEAD))
+        assert gpu.log.count(("the CPU", "waits")) == max(0, number - runtime.IN_QUEUE)
+    batches.close()  # an error on the way, or nobody wants more
+    assert len(gpu.fetched) == 4 + runtime.AHEAD
+
+
+def test_what_cannot_be_fetched_for_a_gpu_fails_at_its_place(monkeypatch):
+    gpu, found = Gpu(monkeypatch), 0
+    with pytest.raises(UserError, match="no twentieth"):
+        for _ in runtime.fetched(torch.device("cuda"), gpu.fetch, range(99)):
+            found += 1
+    assert found == 20 and len(gpu.fetched) < 20 + runtime.AHEAD + 1
