@@ -275,7 +275,7 @@ class Gpu:
                 gpu.log.append((self.name, "waits for", event.of))
 
             def record_event(self):
-                return Event(getattr(gpu.thread, "last", len(gpu.log)))
+                return Event(getattr(gpu.thread, "last", None))
 
         class Event:
             def __init__(self, of):
@@ -329,7 +329,10 @@ def test_no_more_is_sent_to_a_gpu_than_it_soon_computes_on(monkeypatch):
     batches = runtime.fetched(torch.device("cuda"), gpu.fetch, range(20))
     for number in range(4):
         next(batches)
-        time.sleep(0.1)
+        deadline = time.monotonic() + 20
+        while len(gpu.fetched) < number + 1 + runtime.AHEAD and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.05)  # in which more might be fetched
         assert sorted(gpu.fetched) == list(range(number + 1 + runtime.AHEAD))
         assert gpu.log.count(("the CPU", "waits")) == max(0, number - runtime.IN_QUEUE)
     batches.close()  # an error on the way, or nobody wants more
