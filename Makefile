@@ -18,14 +18,14 @@ setup: $(INSTALLED) ## Make .venv and install what requirements.lock pins
 
 run: setup ## Run the pipeline, print the metrics and where the report is
 	@dvc repro
-	@echo; python -m unfreeze.evaluate.table
+	@echo; python -m unfreeze.commands.metrics
 	@echo; echo "Report: $(CURDIR)/results/report/index.html"
 
 compare: setup ## Two experiments side by side in one page: make compare A=name B=workspace
-	@python -m unfreeze.compare "$(A)" "$(B)"
+	@python -m unfreeze.commands.compare "$(A)" "$(B)"
 
 export: setup ## Write the trained network as ONNX and torch.export program to models/export
-	@python -m unfreeze.export $(ARGS)
+	@python -m unfreeze.commands.export $(ARGS)
 
 test: setup ## Check the style and run all tests
 	@ruff check . && ruff format --check -q .
@@ -50,7 +50,7 @@ scale: setup ## Seconds and memory of each stage, from 10,000 to 1,000,000 made 
 	@python -m benchmarks.scale $(ARGS)
 
 sample: setup ## Write the sample archive data/raw/digits.7z again
-	@rm -f data/raw/digits.7z; python -m unfreeze.data.sample
+	@rm -f data/raw/digits.7z; python -m unfreeze.commands.sample
 
 lock: ## Pin the newest versions within pyproject.toml's ranges (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
@@ -62,19 +62,19 @@ clean-checkpoints: ## Forget interrupted training
 	rm -rf .checkpoints
 
 sweep: setup ## One param at several values: make sweep PARAM=train_head.lr VALUES=0.003,0.01 SEEDS=5
-	@python -m unfreeze.sweep $(PARAM) $(VALUES) --seeds $(or $(SEEDS),3) $(ARGS)
+	@python -m unfreeze.commands.sweep $(PARAM) $(VALUES) --seeds $(or $(SEEDS),3) $(ARGS)
 
 plots: setup ## DVC's plots in one page without a network: make plots [REVISIONS="main exp-name"]
-	@python -m unfreeze.plots $(REVISIONS)
+	@python -m unfreeze.commands.plots $(REVISIONS)
 
 verify: setup ## Run the current commit in a fresh clone: does it give the same numbers?
-	@python -m unfreeze.verify
+	@python -m unfreeze.commands.verify
 
 kill-test: setup ## Kill runs at random moments: do they end the same? make kill-test KILLS=100
 	@python benchmarks/kill_test.py --kills $(or $(KILLS),20) $(ARGS)
 
 clean: ## Remove what the pipeline made (the cache in .dvc/cache stays)
-	rm -rf data/images data/features data/*.* models results/*/
+	rm -rf data/images data/features data/tables data/*.* models results/*/
 
 $(VENV)/bench: benchmarks/requirements.lock
 	@echo "Installing fastai, to compare with ..."

@@ -18,29 +18,37 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from lightning_fabric import Fabric
 
-from unfreeze.console import progress
-from unfreeze.data.archive import extract
-from unfreeze.data.images import DecodeParams, decode_tar
-from unfreeze.data.labels import from_folders
-from unfreeze.data.split import SplitParams, make_splits
-from unfreeze.data.store import open_array
-from unfreeze.data.table import SplitTable, read_split, write_split
-from unfreeze.evaluate.tta import predict_views
-from unfreeze.files import read_csv
-from unfreeze.model.head import HeadParams, build_head
-from unfreeze.runtime import RuntimeParams, computes_half, start
-from unfreeze.train.augment import AugmentParams, Images
+from unfreeze.archive.extract import Destination, extract
+from unfreeze.core import tables
+from unfreeze.core.arrays import open_array
+from unfreeze.core.console import progress
+from unfreeze.device.runtime import RuntimeParams, computes_half, start
+from unfreeze.evaluate.tta import Views, predict_views
+from unfreeze.images.decode import DecodeParams, decode_tar
+from unfreeze.images.members import ExtractedTar
+from unfreeze.images.outs import ImageFiles
+from unfreeze.labels.folders import label_by_folders
+from unfreeze.labels.split import SplitParams, make_splits
+from unfreeze.model.head import HeadParams
+from unfreeze.task.kinds import TASKS
+from unfreeze.task.split_table import SplitTable, read_split, write_split
 from unfreeze.train.schedule import FinetuneParams, TrainHeadParams
+from unfreeze.views.augment import AugmentParams
+from unfreeze.views.images import Images
 
 ROOT = Path(__file__).parents[1]
 VIEWS = (0, 4, 8)
+BATCH = 32
+"""Images that are predicted at once."""
 
 
-@dataclass
-class Task:
+@dataclass(frozen=True)
+class Case:
     """Images with their splits, and the recipe they are trained by."""
 
+    fabric: Fabric
     images: Images
     table: SplitTable
     arch: str
@@ -51,109 +59,139 @@ class Task:
     augment: AugmentParams
 
 
-def prepare(folder: Path, archive: Path, recipe: Path, weights: str, size: int, fabric) -> Task:
+def prepare(fabric: Fabric, folder: Path, archive: Path, recipe: Path, weights: str, size: int) -> Case:
     """Extract, decode and split `archive` as `recipe` says, at `size` pixels."""
     params = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    tar, index = folder / "extracted.tar", folder / "extracted.csv"
-    pixels, images_csv, split_csv = folder / "pixels.npy", folder / "images.csv", folder / "split.csv"
-    extract(archive, tar, index, 10**11)
-    stored = round(size * params["decode"]["size"] / params["model"]["size"])
-    decode = DecodeParams(**params["decode"] | {"size": stored})
-    decode_tar(tar, index, decode, pixels, images_csv, folder / "rejected.csv")
-    found = read_csv(images_csv)
-    labels, _ = from_folders([row["path"] for row in found])
-    splits = make_splits(labels, [row["pixels_sha256"] for row in found], SplitParams(**params["split"]))
-    write_split(split_csv, found, [label.label for label in labels], splits.split, splits.fold, "single")
-    array = open_array(pixels)
-    return Task(
-        Images(array, size, fabric.device),
-        read_split(split_csv, len(array)),
-        params["model"]["arch"],
-        weights,
-        HeadParams(**params["head"]),
-        TrainHeadParams(**params["train_head"]),
-        FinetuneParams(**params["finetune"]),
-        AugmentParams(**params["augment"]),
+    tar, index, files = folder / "extracted.tar", folder / "extracted.csv", ImageFiles.in_folder(folder)
+    extract(archive, Destination(tar, index), 10**11)
+    stored = round(size * params["decode"]["image_size"] / params["model"]["image_size"])
+    decode = DecodeParams(**params["decode"] | {"image_size": stored})
+    decode_tar(ExtractedTar(tar=tar, index=index), decode, files)
+    rows = tables.read(files.images, {"path": "text", "pixels_sha256": "text"})
+    paths = rows["path"].tolist()
+    labels, _ = label_by_folders(paths)
+    splits = make_splits(labels, rows["pixels_sha256"], SplitParams(**params["split"]))
+    write_split(
+        folder / "split.csv",
+        task=TASKS["single"],
+        paths=paths,
+        labels=[label.label for label in labels],
+        split=splits.split,
+        fold=splits.fold,
+    )
+    pixels = open_array(files.pixels)
+    return Case(
+        fabric=fabric,
+        images=Images(pixels, size, fabric.device),
+        table=read_split(folder / "split.csv", len(pixels)),
+        arch=params["model"]["arch"],
+        weights=weights,
+        head=HeadParams(**params["head"]),
+        train_head=TrainHeadParams(**params["train_head"]),
+        finetune=FinetuneParams(**params["finetune"]),
+        augment=AugmentParams(**params["augment"]),
     )
 
 
-def cached(fabric, task: Task, views: int, seed: int):
+def compute_features(case: Case, views: int, seed: int):
     """Features of the plain view of all images, and of `views` augmented ones of those that train."""
     import torch
     from torch import nn
 
+    from unfreeze.features.read import Features
     from unfreeze.model.backbone import build_backbone
-    from unfreeze.model.inference import for_inference
+    from unfreeze.model.fast.inference import for_inference
     from unfreeze.model.network import Network
-    from unfreeze.train.head import Features
-    from unfreeze.train.loop import predict
+    from unfreeze.views.predict import Predictor
 
-    backbone = build_backbone(task.arch, task.weights, seed, task.images.size)
-    network = for_inference(Network(backbone, nn.Identity()).to(fabric.device), computes_half(fabric))
-    everything, train = np.arange(len(task.table.targets)), task.table.rows["train"]
-    plain = predict(fabric, network, task.images.plain, everything, 32)
-    cache = plain.repeat(1 + views, 1, 1)
+    backbone = build_backbone(case.arch, case.weights, seed, case.images.size)
+    network = for_inference(Network(backbone, nn.Identity()).to(case.fabric.device), computes_half(case.fabric))
+    everything, train = np.arange(len(case.table.targets)), case.table.rows["train"]
+    plain = Predictor(case.fabric, network, case.images.plain, BATCH).predict(everything)
+
+    def augmented(rows: np.ndarray, view: int):
+        return case.images.augmented(rows, view, case.augment, seed, "precompute")
+
+    cache, predictor = plain.repeat(1 + views, 1, 1), Predictor(case.fabric, network, augmented, BATCH)
     for view in range(views):
-
-        def augmented(rows, epoch, view=view):
-            return task.images.augmented(rows, view, task.augment, seed, "precompute")
-
-        cache[1 + view, torch.from_numpy(train)] = predict(fabric, network, augmented, train, 32)
-    return Features(cache.to(fabric.device))
+        cache[1 + view, torch.from_numpy(train)] = predictor.predict(train, view)
+    return Features(cache.to(case.fabric.device))
 
 
-def trained_head(fabric, task: Task, features, seed: int):
+def train_head(case: Case, features, seed: int):
     """A head on `features`, and its error on the validation images."""
     import torch
 
-    from unfreeze.train.head import fit_head, predict_head
+    from unfreeze.train.head import HeadData, fit_head
 
-    targets = torch.from_numpy(task.table.targets).to(fabric.device)
-    head = build_head(features.width, len(task.table.classes), task.head, seed).to(fabric.device)
-    params = task.train_head
+    targets = torch.from_numpy(case.table.targets).to(case.fabric.device)
+    data = HeadData(fabric=case.fabric, features=features, targets=targets, task=case.table.task)
+    head = data.new_head(case.head, seed)
     for _ in fit_head(
-        fabric, head, features, targets, task.table.rows["train"], params, params.lr, (seed, "train-head")
+        data=data,
+        head=head,
+        rows=case.table.rows["train"],
+        params=case.train_head,
+        lr=case.train_head.lr,
+        key=(seed, "train-head"),
     ):
         pass
-    return head, error(task, predict_head(fabric, head, features, task.table.rows["valid"]).numpy())
+    return head, error(case, data.predict(head, case.table.rows["valid"]).numpy())
 
 
-def error(task: Task, scores: np.ndarray) -> float:
+def error(case: Case, scores: np.ndarray) -> float:
     """Share of the validation images that `scores` `[V, C]` get wrong."""
-    return float((scores.argmax(1) != task.table.targets[task.table.rows["valid"]]).mean())
+    return float((scores.argmax(1) != case.table.targets[case.table.rows["valid"]]).mean())
 
 
-def finetuned(fabric, task: Task, head, seed: int, snapshots: int = 1, **changes) -> Iterator[tuple[str, float]]:
+def finetune(case: Case, head, seed: int, snapshots: int = 1, **changes) -> Iterator[tuple[str, float]]:
     """Fine-tune from a copy of `head`; yields the errors of the plain view, of TTA, and of snapshots with TTA."""
     from copy import deepcopy
 
     from torch import channels_last
 
     from unfreeze.model.backbone import build_backbone
-    from unfreeze.model.inference import for_inference
+    from unfreeze.model.fast.inference import for_inference
     from unfreeze.model.network import Network
     from unfreeze.train.finetune import Finetuning, snapshot_epochs
     from unfreeze.train.history import History
 
-    params = task.finetune.model_copy(update=changes)
-    backbone = build_backbone(task.arch, task.weights, seed, task.images.size)
-    network = Network(backbone, deepcopy(head)).to(fabric.device, memory_format=channels_last)
-    views, found = (task.table.rows["valid"], 4, task.augment, seed, 32, False), []
+    backbone = build_backbone(case.arch, case.weights, seed, case.images.size)
+    network = Network(backbone, deepcopy(head)).to(case.fabric.device, memory_format=channels_last)
+    views = Views(images=case.images, count=4, augment=case.augment, seed=seed)
 
-    def predicted():
-        return predict_views(fabric, for_inference(network, computes_half(fabric)), task.images, *views)
+    def predict() -> tuple[np.ndarray, np.ndarray]:
+        return predict_views(
+            fabric=case.fabric,
+            network=for_inference(network, computes_half(case.fabric)),
+            views=views,
+            rows=case.table.rows["valid"],
+            batch_size=BATCH,
+            task=case.table.task,
+        )
 
-    with tempfile.TemporaryDirectory() as folder, History(Path(folder), "accuracy") as history:
-        how = (task.augment, params, None, seed, history, None)
-        training = Finetuning(fabric, network, task.images, task.table, *how)
+    earlier = []
+    with tempfile.TemporaryDirectory() as folder, History(Path(folder), case.table.task.headline) as history:
+        training = Finetuning(
+            fabric=case.fabric,
+            network=network,
+            images=case.images,
+            table=case.table,
+            augment=case.augment,
+            params=case.finetune.model_copy(update=changes),
+            head_lr=None,
+            seed=seed,
+            history=history,
+            checkpoint=None,
+        )
         kept = snapshot_epochs(training.phases, snapshots)
         for epoch in training:
             if epoch.epoch in kept:
-                found.append(predicted()[1])
-    plain, tta = predicted()
-    yield "plain", error(task, plain)
-    yield "tta", error(task, tta)
-    yield "snapshots", error(task, np.mean([*found, tta], axis=0))
+                earlier.append(predict()[1])
+    plain, tta = predict()
+    yield "plain", error(case, plain)
+    yield "tta", error(case, tta)
+    yield "snapshots", error(case, np.mean([*earlier, tta], axis=0))
 
 
 def row(name: str, errors: list[float]) -> str:
@@ -181,16 +219,16 @@ def main() -> None:
         print(f"  {name}: {100 * value:.2f}%", file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-        photos = prepare(Path(one), args.archive, Path("recipes/photos.yaml"), args.weights, args.size, fabric)
-        digits = prepare(Path(two), Path("data/raw/digits.7z"), Path("params.yaml"), "none", 32, fabric)
+        photos = prepare(fabric, Path(one), args.archive, Path("recipes/photos.yaml"), args.weights, args.size)
+        digits = prepare(fabric, Path(two), Path("data/raw/digits.7z"), Path("params.yaml"), "none", size=32)
         with progress(len(seeds), "ablation", "seed") as bar:
             for seed in seeds:
                 heads = {}
-                for task, name in ((photos, args.archive.name), (digits, "digits.7z")):
-                    features = cached(fabric, task, max(VIEWS), seed)
+                for case, name in ((photos, args.archive.name), (digits, "digits.7z")):
+                    features = compute_features(case, max(VIEWS), seed)
                     for views in VIEWS:
                         part = type(features)(features.views[: 1 + views])
-                        heads[name, views], wrong = trained_head(fabric, task, part, seed)
+                        heads[name, views], wrong = train_head(case, part, seed)
                         by_views.setdefault((name, views), []).append(wrong)
                 note("head only", by_views[args.archive.name, 0][-1])
                 note(f"+ {VIEWS[-1]} augmented views in the cache", by_views[args.archive.name, VIEWS[-1]][-1])
@@ -205,7 +243,7 @@ def main() -> None:
                     ("the same without bn_freeze", sgdr | {"bn_freeze": False}),
                 ]
                 for name, changes in arms:
-                    errors = dict(finetuned(fabric, photos, head, seed, 2 if changes is sgdr else 1, **changes))
+                    errors = dict(finetune(photos, head, seed, 2 if changes is sgdr else 1, **changes))
                     note(name, errors["plain"])
                     if changes is sgdr:
                         note("+ TTA, 4 views", errors["tta"])

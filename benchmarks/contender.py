@@ -37,15 +37,15 @@ def run(tasks: dict[str, Callable[[argparse.Namespace], dict[str, Any]]]) -> Non
         "--train-bn", action="store_true", help="the frozen body's BatchNorm trains, as by default in fastai"
     )
     args = parser.parse_args()
-    found = tasks[args.task](args)
+    result = tasks[args.task](args)
     if args.device == "cuda" and "torch" in sys.modules:
         import torch
 
-        found["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20
+        result["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20
     else:
         kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        found["peak_mb"] = sum(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024
-    print(json.dumps(found))
+        result["peak_mb"] = sum(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024
+    print(json.dumps(result))
 
 
 def wake(device: str) -> None:
@@ -60,8 +60,8 @@ def wake(device: str) -> None:
 
 
 @contextmanager
-def timed(found: dict[str, Any], name: str):
+def timed(result: dict[str, Any], name: str):
     """Note under `name` the seconds that the block takes."""
     started = time.perf_counter()
     yield
-    found[name] = time.perf_counter() - started
+    result[name] = time.perf_counter() - started

@@ -18,7 +18,7 @@ from unittest.mock import patch
 import numpy as np
 from PIL import Image, ImageDraw
 
-from unfreeze.data import images
+from unfreeze.images import convert
 
 KINDS = {"12 megapixels": (4000, 3000, 2), "500 x 375": (500, 375, 60)}
 """Width, height, and how many of them."""
@@ -51,8 +51,8 @@ def photo(width: int, height: int, seed: int) -> bytes:
 
 def decode(photos: list[bytes], size: int, exact: bool) -> np.ndarray:
     """`[len(photos), size, size, 3]`."""
-    with patch.object(images, "ROOM", 10**6 if exact else images.ROOM):
-        return np.stack([images.decode_image(data, size, "crop").pixels for data in photos])
+    with patch.object(convert, "OVERSAMPLING", 10**6 if exact else convert.OVERSAMPLING):
+        return np.stack([convert.decode_image(data, size, "crop").pixels for data in photos])
 
 
 def seconds(photos: list[bytes], size: int, exact: bool) -> float:

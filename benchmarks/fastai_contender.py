@@ -58,53 +58,62 @@ def learner(args):
 
 def features(args) -> dict:
     """One pass of the network over all images; fastai keeps no features."""
-    found, learn = {}, learner(args)
+    result, learn = {}, learner(args)
     files = get_image_files(args.data / "photos")
-    with learn.no_bar(), timed(found, "seconds"):
+    with learn.no_bar(), timed(result, "seconds"):
         learn.get_preds(dl=learn.dls.test_dl(files))
-    return found | {"images": len(files)}
+    return result | {"images": len(files)}
 
 
 def frozen(args) -> dict:
     """Five epochs of the head on the frozen body, validation included."""
-    found, learn = {}, learner(args)
-    with learn.no_bar(), timed(found, "seconds"):
+    result, learn = {}, learner(args)
+    with learn.no_bar(), timed(result, "seconds"):
         learn.fit_one_cycle(HEAD_EPOCHS, 2e-3)
-    return found | {"images": HEAD_EPOCHS * len(learn.dls.train_ds), "score": float(learn.recorder.values[-1][-1])}
+    return result | {
+        "images": HEAD_EPOCHS * len(learn.dls.train_ds),
+        "score": float(learn.recorder.values[-1][-1]),
+    }
 
 
 def unfrozen(args) -> dict:
     """Epochs of the whole network after one frozen epoch, as its `fine_tune`."""
-    found, learn = {}, learner(args)
+    result, learn = {}, learner(args)
     with learn.no_bar():
         learn.fit_one_cycle(1, slice(2e-3), pct_start=0.99)
         learn.unfreeze()
         if args.device == "cuda":
             learn.fit_one_cycle(1, slice(1e-5))  # the first time loads a GPU's programs
-        with timed(found, "seconds"):
+        with timed(result, "seconds"):
             learn.fit_one_cycle(args.epochs, slice(1e-3 / 100, 1e-3), pct_start=0.3, div=5)
-    return found | {"images": args.epochs * len(learn.dls.train_ds), "score": float(learn.recorder.values[-1][-1])}
+    return result | {
+        "images": args.epochs * len(learn.dls.train_ds),
+        "score": float(learn.recorder.values[-1][-1]),
+    }
 
 
 def lr_find(args) -> dict:
     """The range test of the frozen network. Each step costs as much as any other: some are timed, and two numbers
     of them tell apart what starting takes."""
-    found, learn = {}, learner(args)
+    result, learn = {}, learner(args)
     with learn.no_bar():
         for steps in FINDER_SAMPLES:
-            with timed(found, str(steps)):
+            with timed(result, str(steps)):
                 learn.lr_find(num_it=steps, show_plot=False)
     few, more = FINDER_SAMPLES
-    step = (found[str(more)] - found[str(few)]) / (more - few)
-    return found | {"seconds": found[str(few)] + step * (FINDER_STEPS - few), "images": FINDER_STEPS * args.batch}
+    step = (result[str(more)] - result[str(few)]) / (more - few)
+    return result | {
+        "seconds": result[str(few)] + step * (FINDER_STEPS - few),
+        "images": FINDER_STEPS * args.batch,
+    }
 
 
 def tta(args) -> dict:
     """Its test-time augmentation of the validation images: four augmented views and the plain one."""
-    found, learn = {}, learner(args)
-    with learn.no_bar(), timed(found, "seconds"):
+    result, learn = {}, learner(args)
+    with learn.no_bar(), timed(result, "seconds"):
         learn.tta(n=VIEWS)
-    return found | {"images": len(learn.dls.valid_ds)}
+    return result | {"images": len(learn.dls.valid_ds)}
 
 
 if __name__ == "__main__":

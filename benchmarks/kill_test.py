@@ -110,10 +110,10 @@ class Run:
         Raises:
             Failed: something still runs PATIENCE seconds later.
         """
-        children = psutil.Process(self.dvc.pid).children() if victim == "stage" else []
-        if children:
+        stage = self._find_stage() if victim == "stage" else None
+        if stage:
             with suppress(psutil.NoSuchProcess):  # it has just ended by itself
-                children[0].kill()
+                stage.kill()
         elif victim == "dvc":
             self.dvc.kill()
         else:
@@ -126,6 +126,14 @@ class Run:
                 raise Failed(f"{self.stage()} still runs {PATIENCE} s after a kill of {victim}")
             time.sleep(0.05)
         return victim
+
+    def _find_stage(self) -> psutil.Process | None:
+        """The process of the stage, whether a shell started it or dvc itself; None between two stages."""
+        for process in psutil.Process(self.dvc.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if any(part.startswith("stages/") for part in process.cmdline()[1:]):
+                    return process
+        return None
 
     def _group_lives(self) -> bool:
         try:
@@ -149,7 +157,7 @@ def prepare(folder: Path, params: Path | None) -> None:
     subprocess.run(["git", *author, "commit", "-qam", "what the kill test runs"], cwd=folder, check=True)
 
 
-def undisturbed(folder: Path) -> dict[str, float]:
+def run_undisturbed(folder: Path) -> dict[str, float]:
     """Run everything once; the seconds that each stage took, what dvc did around it included."""
     began: dict[str, float] = {}
     with Run(folder) as run:
@@ -160,7 +168,7 @@ def undisturbed(folder: Path) -> dict[str, float]:
     return {stage: end - start for (stage, start), end in zip(began.items(), ends, strict=True)}
 
 
-def left(folder: Path) -> dict[str, str]:
+def hash_files(folder: Path) -> dict[str, str]:
     """The hash of every file that a run left."""
     made = [file for name in ("data", "models", "results", ".checkpoints") for file in (folder / name).rglob("*")]
     return {
@@ -197,12 +205,12 @@ def kill_once(run: Run, draw: random.Random, place: int, seconds: dict[str, floa
     return (run.stage(), run.kill(draw.choice(VICTIMS))) if run.works() else None
 
 
-def disturbed(folder: Path, draw: random.Random, count: int, seconds: dict[str, float]) -> tuple[list, list]:
+def run_disturbed(folder: Path, draw: random.Random, count: int, seconds: dict[str, float]) -> tuple[list, list]:
     """One round of `count` kills, or fewer if it ends before: the stage and the victim of each, and the files that
     were cut off.
 
     Args:
-        seconds: of each stage, as `undisturbed` gives them.
+        seconds: of each stage, as `run_undisturbed` gives them.
     """
     for command in ("git clean -xdfq", "git checkout -q ."):
         subprocess.run(command.split(), cwd=folder, check=True)
@@ -234,18 +242,18 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="unfreeze-kill-") as temporary:
         folder = Path(temporary, "clone")
         prepare(folder, args.params)
-        seconds = undisturbed(folder)
-        wanted = left(folder)
+        seconds = run_undisturbed(folder)
+        wanted = hash_files(folder)
         print(f"undisturbed: {len(wanted)} files in {sum(seconds.values()):.0f} s", flush=True)
         while counted.total() < args.kills and failures < 5:
             rounds += 1
             try:
                 count = min(draw.randint(1, MOST), args.kills - counted.total())
-                kills, names = disturbed(folder, draw, count, seconds)
+                kills, names = run_disturbed(folder, draw, count, seconds)
                 counted.update(kills)
                 cut_off.update(names)
-                found = left(folder)
-                if different := sorted(k for k in wanted | found if wanted.get(k) != found.get(k)):
+                files = hash_files(folder)
+                if different := sorted(k for k in wanted | files if wanted.get(k) != files.get(k)):
                     raise Failed(f"not the same: {', '.join(different)}, after {kills}")
             except Failed as error:
                 failures += 1

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from unfreeze import draws
-from unfreeze.console import progress
+from unfreeze.core import draws
+from unfreeze.core.console import progress
 
 CLASSES = 10
 

@@ -5,6 +5,8 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
+import numpy as np
+
 from benchmarks.contender import run, timed, wake
 
 LIMIT_SECONDS = {"cpu": 10.0, "cuda": 2.0}
@@ -49,34 +51,34 @@ def features(args) -> dict:
     """One pass of the network over all images."""
     import torch
 
-    found, net, count = {}, network(args).eval(), 0
-    with timed(found, "seconds"), torch.inference_mode():
+    result, net, count = {}, network(args).eval(), 0
+    with timed(result, "seconds"), torch.inference_mode():
         for part in sorted((args.data / "photos").glob("[tv]*")):
             for images, _ in loader(part, transforms(args.size, train=False), args.batch):
                 net(images.to(args.device))
                 count += len(images)
-    return found | {"images": count}
+    return result | {"images": count}
 
 
 def unfrozen(args) -> dict:
     """One epoch of the whole network."""
     import torch
 
-    found, net = {}, network(args).train()
+    result, net = {}, network(args).train()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
     batches = loader(args.data / "photos/train", transforms(args.size, train=True), args.batch, shuffle=True)
-    with timed(found, "seconds"):
+    with timed(result, "seconds"):
         for images, targets in batches:
             loss = torch.nn.functional.cross_entropy(net(images.to(args.device)), targets.to(args.device))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             loss.item()
-    return found | {"images": len(batches.dataset)}
+    return result | {"images": len(batches.dataset)}
 
 
 def _decode(size: int, paths: list) -> int:
-    from unfreeze.data.images import decode_image
+    from unfreeze.images.convert import decode_image
 
     for path in paths:
         decode_image(path.read_bytes(), size, "crop")
@@ -88,24 +90,26 @@ def decode_limit(args) -> dict:
     files = sorted((args.data / "photos").glob("*/*/*"))
     files = [file for file in files if file.suffix == ".jpg"]
     chunks = [files[i : i + 16] for i in range(0, len(files), 16)]
-    found = {}
+    result = {}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(partial(_decode, 32), [files[:1]] * os.cpu_count()))  # the processes have started
-        with timed(found, "seconds"):
-            found["images"] = sum(pool.map(partial(_decode, round(args.size * 292 / 256)), chunks))
-    return found
+        with timed(result, "seconds"):
+            result["images"] = sum(pool.map(partial(_decode, round(args.size * 292 / 256)), chunks))
+    return result
 
 
 def _ours(args):
     """This project's network in the layout and precision that its stages use, and a batch for it in memory."""
-    from unfreeze.runtime import RuntimeParams, start
+    from unfreeze.device.runtime import RuntimeParams, start
 
     fabric = start(RuntimeParams(device=args.device, precision=args.precision, strict=False, threads="auto"))
     import torch
 
-    from unfreeze.model.backbone import build_backbone, cut, outline, pool
+    from unfreeze.model.backbone import build_backbone
+    from unfreeze.model.backbones.torchvision import cut, outline
     from unfreeze.model.head import HeadParams, build_head
     from unfreeze.model.network import Network
+    from unfreeze.model.pool import pool
 
     backbone = build_backbone(args.arch, args.weights, 1, args.size)
     shape = cut(outline(args.arch, args.size), args.arch)
@@ -132,8 +136,9 @@ def forward_limit(args) -> dict:
     fabric, net, images = _ours(args)
     import torch
 
-    from unfreeze.model.inference import for_inference
-    from unfreeze.runtime import computes_half, overlapped
+    from unfreeze.device.prefetch import map_batches
+    from unfreeze.device.runtime import computes_half
+    from unfreeze.model.fast.inference import for_inference
 
     net = for_inference(net, computes_half(fabric))
 
@@ -142,7 +147,7 @@ def forward_limit(args) -> dict:
             return net(images).sum()
 
     def forwards(count: int) -> float:
-        with overlapped(fabric.device, lambda _: images, forward, range(count)) as sums:
+        with map_batches(fabric.device, lambda _: images, forward, range(count)) as sums:
             return sum(sums).item()
 
     return _repeated(forwards, args, at_once={"cpu": 32, "cuda": 64}[args.device])
@@ -153,20 +158,28 @@ def step_limit(args) -> dict:
     fabric, net, images = _ours(args)
     import torch
 
-    from unfreeze.train.loop import build_optimizer, set_pace, train_step
+    from unfreeze.task.single import Single
+    from unfreeze.train.learner import Learner, build_optimizer
     from unfreeze.train.schedule import StepParams
 
     params = StepParams(
         batch_size=args.batch, optimizer="sgd", momentum=0.9, weight_decay=0.0, label_smoothing=0.0, clip_norm=0.0,
         balance="none",
     )  # fmt: skip
-    net.train()
-    optimizer = build_optimizer(net.groups, [1, 1, 1], params)
-    set_pace(optimizer, 1e-3, 0.9)
-    targets = torch.arange(args.batch, device=fabric.device) % 10
+    learner = Learner(
+        fabric=fabric,
+        model=net,
+        optimizer=build_optimizer(net.groups, [1, 1, 1], params),
+        inputs=lambda rows, epoch: images,
+        targets=torch.arange(args.batch, device=fabric.device) % 10,
+        task=Single([str(digit) for digit in range(10)]),
+        params=params,
+        key=(1, "step"),
+    )
+    rows = np.arange(args.batch)
 
     def steps(count: int) -> list[float]:
-        return [train_step(fabric, net, optimizer, params, images, targets) for _ in range(count)]
+        return [learner.step(number=i, batch=rows, epoch=0, x=images, lr=1e-3, momentum=0.9) for i in range(count)]
 
     return _repeated(steps, args)
 

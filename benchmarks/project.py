@@ -11,17 +11,18 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 STAGES = {
-    name: stage["cmd"].removeprefix("python ")
+    name: stage["cmd"].split()[-1]
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].items()
 }
 """The script of each stage, in the order in which they run."""
 
 
 def copy_project(folder: Path, changes: dict[str, Any], recipe: Path = ROOT / "params.yaml") -> None:
-    """What stages need to run in `folder`, with the params of `recipe` but for `changes` (path -> value)."""
+    """Copy what stages need into `folder`, with the params of `recipe` but for `changes` (path -> value)."""
     for name in ("src", "stages", "recipes", "weights"):
-        kept = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, folder / name, ignore=kept, dirs_exist_ok=True)
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
+        )
     shutil.copy(ROOT / "dvc.yaml", folder)
     params = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     for path, value in changes.items():
@@ -35,6 +36,6 @@ def copy_project(folder: Path, changes: dict[str, Any], recipe: Path = ROOT / "p
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
-    """Python with these arguments in `folder`; it prints nothing on standard output."""
-    environment = os.environ | {"PYTHONPATH": str(folder / "src")}
+    """Start Python with these arguments in `folder`, with the code there; its standard output is thrown away."""
+    environment = os.environ | {"PYTHONPATH": "src"}
     return subprocess.Popen([sys.executable, *arguments], cwd=folder, env=environment, stdout=subprocess.DEVNULL)

@@ -29,14 +29,14 @@ def run(folder: Path, params: dict[str, Any], target: str | None) -> dict[str, d
     command = ["dvc", "repro", *([target] if target else [])]
     subprocess.run(command, cwd=folder, env=environment, check=True, stdout=sys.stderr)
     head = json.loads((folder / "results/train_head/metrics.json").read_text(encoding="utf-8"))
-    found = {}
+    metrics = {}
     if "cross_validation" in head:
         folds = head["cross_validation"]
-        found["head, folds"] = {key: value["mean"] for key, value in folds.items() if isinstance(value, dict)}
+        metrics["head, folds"] = {key: value["mean"] for key, value in folds.items() if isinstance(value, dict)}
     if target is None:
         evaluated = json.loads((folder / "results/evaluate/metrics.json").read_text(encoding="utf-8"))
-        found |= {f"{part}, {way}": numbers for part, ways in evaluated.items() for way, numbers in ways.items()}
-    return found
+        metrics |= {f"{part}, {way}": numbers for part, ways in evaluated.items() for way, numbers in ways.items()}
+    return metrics
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("archive", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as model.size=160")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="model.image_size=160")
     parser.add_argument("--target", help="the last stage to run, such as train-head; all of them")
     args = parser.parse_args()
     params = yaml.safe_load(args.recipe.read_text(encoding="utf-8"))

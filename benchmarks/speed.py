@@ -26,9 +26,9 @@ from statistics import median
 
 from benchmarks.contender import HEAD_EPOCHS, VIEWS
 from benchmarks.photos import write_photos
-from unfreeze.console import progress
-from unfreeze.data.archive import extract
-from unfreeze.runtime import cpu_model
+from unfreeze.archive.extract import Destination, extract
+from unfreeze.core.console import progress
+from unfreeze.device.runtime import cpu_model
 
 ROOT = Path(__file__).parents[1]
 OURS, FASTAI, PLAIN = "benchmarks.ours", "benchmarks.fastai_contender", "benchmarks.plain"
@@ -75,7 +75,7 @@ def plan(precisions: list[str]) -> list[Line]:
 
 def prepare(folder: Path, archive: Path) -> None:
     """extracted.tar and extracted.csv of `archive`, and its files as a tree photos/ with train and val(id)."""
-    extract(archive, folder / "extracted.tar", folder / "extracted.csv", 10**11)
+    extract(archive, Destination(folder / "extracted.tar", folder / "extracted.csv"), 10**11)
     tree = folder / "tree"
     with tarfile.open(folder / "extracted.tar") as tar:
         tar.extractall(tree, filter="data")
@@ -85,7 +85,7 @@ def prepare(folder: Path, archive: Path) -> None:
     parts[0].rename(folder / "photos")
 
 
-def generated(folder: Path, count: int, copies: int) -> None:
+def generate(folder: Path, count: int, copies: int) -> None:
     """The same of generated photographs, each of which is there `copies` times."""
     write_photos(folder / "photos", count)
     for path in list((folder / "photos").rglob("*.jpg")):
@@ -93,7 +93,7 @@ def generated(folder: Path, count: int, copies: int) -> None:
             path.with_stem(f"{path.stem}_{i}").hardlink_to(path)
     with tarfile.open(folder / "photos.tar", "w") as tar:
         tar.add(folder / "photos", "photos")
-    extract(folder / "photos.tar", folder / "extracted.tar", folder / "extracted.csv", 10**11)
+    extract(folder / "photos.tar", Destination(folder / "extracted.tar", folder / "extracted.csv"), 10**11)
 
 
 def measure(line: Line, data: Path, args: argparse.Namespace) -> None:
@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--precisions", help="of 32,bf16; by default all that the device has")
     parser.add_argument("--tasks", default="features,precompute,frozen,head,unfrozen,lr_find,tta", help="of these")
     args = parser.parse_args()
-    from unfreeze.runtime import supports_bf16
+    from unfreeze.device.runtime import supports_bf16
 
     chosen = args.tasks.split(",")
     precisions = (
@@ -220,9 +220,9 @@ def main() -> None:
     if args.archive:
         prepare(many, args.archive)
     else:
-        generated(many, args.images, args.copies)
+        generate(many, args.images, args.copies)
         few = data / "few"
-        generated(few, args.train_images, args.copies)
+        generate(few, args.train_images, args.copies)
     with progress(args.repeats * len(lines), "bench", "run") as bar:
         for _ in range(args.repeats):
             for line in lines:

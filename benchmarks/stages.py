@@ -54,12 +54,12 @@ try:
 finally:
     builtins.__import__ = plain
     profile.disable()
-    found = {"seconds": time.perf_counter() - started, "cpu": cpu(), "imports": spent}
+    took = {"seconds": time.perf_counter() - started, "cpu": cpu(), "imports": spent}
     if profiled:
-        calls = [(took[2], took[1], *where) for where, took in pstats.Stats(profile).stats.items()]
-        found["calls"] = sorted(calls, reverse=True)[:12]
+        calls = [(each[2], each[1], *where) for where, each in pstats.Stats(profile).stats.items()]
+        took["calls"] = sorted(calls, reverse=True)[:12]
     with open(out, "w") as file:
-        json.dump(found, file)
+        json.dump(took, file)
 """
 
 
@@ -95,22 +95,22 @@ def main() -> None:
         environment = os.environ | {"PYTHONPATH": str(folder / "src")}
         subprocess.run(["dvc", "repro"], cwd=folder, env=environment, check=True, stdout=sys.stderr)
         seconds = time.perf_counter() - started
-        found = {name: json.loads((folder / "times" / f"{name}.json").read_text()) for name in STAGES}
+        times = {name: json.loads((folder / "times" / f"{name}.json").read_text()) for name in STAGES}
     print("| stage | seconds | CPU-seconds | of imports | the dearest imports |")
     print("|---|--:|--:|--:|---|")
-    for name, took in found.items():
+    for name, took in times.items():
         dearest = sorted(took["imports"].items(), key=lambda item: -item[1])[:3]
         listed = ", ".join(f"{module} {spent:.1f}" for module, spent in dearest if spent >= 0.05)
         spent = sum(took["imports"].values())
         print(f"| {name} | {took['seconds']:.1f} | {took['cpu']:.1f} | {spent:.1f} | {listed} |")
-    stages, cpu = (sum(took[key] for took in found.values()) for key in ("seconds", "cpu"))
-    imports = sum(sum(took["imports"].values()) for took in found.values())
+    stages, cpu = (sum(took[key] for took in times.values()) for key in ("seconds", "cpu"))
+    imports = sum(sum(took["imports"].values()) for took in times.values())
     print(
         f"| all stages | {stages:.1f} | {cpu:.1f} | {imports:.1f} | {100 * imports / seconds:.0f}% of the time |"
     )
     print(f"| DVC | {seconds - stages:.1f} | | | {100 * (1 - stages / seconds):.0f}% of the time |")
     print(f"| all | {seconds:.1f} | | | |")
-    for name, took in found.items():
+    for name, took in times.items():
         for own, count, file, line, function in took.get("calls", ()):
             where = f"{'/'.join(Path(file).parts[-2:])}:{line} " if line else ""
             print(f"{name:21}{own:8.2f} s {count:9,} x {where}{function}")

@@ -1,22 +1,33 @@
 """data/extracted.tar -> data/images: every image decoded once, at one stored size."""
 
-from unfreeze.allocator import keep_freed_memory
-from unfreeze.console import run
-from unfreeze.data.bands import decode_bands
-from unfreeze.data.images import DecodeParams, decode_tar
-from unfreeze.params import load
-from unfreeze.paths import EXTRACTED_CSV, EXTRACTED_TAR, IMAGES_CSV, PIXELS, REJECTED_CSV
+from unfreeze.core import paths
+from unfreeze.core.allocator import keep_freed_memory
+from unfreeze.core.console import run
+from unfreeze.core.params import load
+from unfreeze.images.bands import decode_bands
+from unfreeze.images.decode import DecodeParams, decode_tar
+from unfreeze.images.members import ExtractedTar
+from unfreeze.images.outs import ImageFiles
 
 
 def main() -> str:
+    # 1. Read the settings.
     params = load("decode", decode=DecodeParams).decode
+    source = ExtractedTar(tar=paths.EXTRACTED_TAR, index=paths.EXTRACTED_CSV)
+    out = ImageFiles(
+        pixels=paths.PIXELS, images=paths.IMAGES_CSV, rejected=paths.REJECTED_CSV, card=paths.IMAGES_CARD
+    )
+
+    # 2. Decode image files, or the records of radar bands.
     keep_freed_memory()
     decode = decode_bands if params.bands else decode_tar
-    summary = decode(EXTRACTED_TAR, EXTRACTED_CSV, params, PIXELS, IMAGES_CSV, REJECTED_CSV)
-    others = "1 other file" if summary.passed_over == 1 else f"{summary.passed_over:,} other files"
+    counts = decode(source=source, params=params, out=out)
+
+    # 3. Say what came out.
+    others = "1 other file" if counts.other_files == 1 else f"{counts.other_files:,} other files"
     return (
-        f"{summary.images:,} images stored at {params.size} x {params.size}, "
-        f"{summary.rejected:,} rejected, {others} passed over"
+        f"{counts.images:,} images stored at {params.image_size} x {params.image_size}, "
+        f"{counts.rejected:,} rejected, {others} passed over"
     )
 
 

@@ -1,18 +1,29 @@
-"""Unpack the archive of images into one plain tar with an index."""
+"""extract.source -> data/extracted.tar: one seekable file with an index, and its tables beside it."""
 
 import os
 from pathlib import Path
 
-from unfreeze.console import run
-from unfreeze.data.archive import ExtractParams, extract
-from unfreeze.params import load
-from unfreeze.paths import EXTRACTED_CSV, EXTRACTED_TAR
+from unfreeze.archive.extract import Destination, ExtractParams, extract
+from unfreeze.core import paths
+from unfreeze.core.console import run
+from unfreeze.core.params import load
 
 
 def main() -> str:
+    # 1. Read the settings.
     params = load("extract", extract=ExtractParams).extract
     password = os.environ.get("UNFREEZE_ARCHIVE_PASSWORD") or None
-    return str(extract(Path(params.source), EXTRACTED_TAR, EXTRACTED_CSV, params.max_bytes, password))
+
+    # 2. Unpack the archives into one tar.
+    summary = extract(
+        source=Path(params.source),
+        destination=Destination(tar=paths.EXTRACTED_TAR, index=paths.EXTRACTED_CSV, tables=paths.TABLES),
+        max_bytes=params.max_bytes,
+        password=password,
+    )
+
+    # 3. Say what came out.
+    return str(summary)
 
 
 if __name__ == "__main__":

@@ -1,47 +1,63 @@
 """The whole network on augmented images, first frozen, then unfrozen: models/, results/finetune/."""
 
-from unfreeze import files, paths
-from unfreeze.console import run
-from unfreeze.data.images import DecodeParams
-from unfreeze.data.store import open_array
-from unfreeze.data.table import read_split
+from unfreeze.core import files, paths
+from unfreeze.core.arrays import open_array
+from unfreeze.core.console import run
+from unfreeze.core.params import Seed, load
+from unfreeze.device.runtime import TrainingRuntimeParams, describe_environment, start
 from unfreeze.model.backbone import ModelParams
-from unfreeze.params import Seed, load
-from unfreeze.runtime import TrainingRuntimeParams, environment, start
-from unfreeze.train.augment import AugmentParams
+from unfreeze.task.split_table import read_split
 from unfreeze.train.schedule import FinetuneParams
+from unfreeze.views.augment import AugmentParams
 
 
 def main() -> str:
+    # 1. Params and devices.
     params = load(
-        "unfreeze-finetune", seed=Seed, decode=DecodeParams, model=ModelParams, augment=AugmentParams,
-        finetune=FinetuneParams, runtime=TrainingRuntimeParams,
+        "unfreeze-finetune", seed=Seed, model=ModelParams, augment=AugmentParams, finetune=FinetuneParams,
+        runtime=TrainingRuntimeParams,
     )  # fmt: skip
     fabric = start(params.runtime, devices=params.runtime.devices)
     from torch import channels_last
 
+    from unfreeze.model.card import read_stored_data
     from unfreeze.model.network import assemble, save_network
-    from unfreeze.train.augment import Images, kept_on
     from unfreeze.train.checkpoint import Checkpoint
     from unfreeze.train.finetune import Finetuning
     from unfreeze.train.history import History
     from unfreeze.train.lr_finder import write_curve
+    from unfreeze.views.images import Images, keep_on_gpu
 
+    # 2. The images, and the backbone under the trained head.
     pixels, numbers = open_array(paths.PIXELS), open_array(paths.NUMBERS)
     table = read_split(paths.SPLIT_CSV, len(pixels))
-    stored, augment = params.decode, params.augment.model_dump()
-    standard = (files.read_json(paths.NORMALISATION), files.read_json(paths.NUMBERS_JSON))
-    trained = (params.model, paths.HEAD, stored.fit, stored.size, augment, params.seed, stored.channels, *standard)
-    network, card, head_lr = assemble(*trained)
+    network, card, head_lr = assemble(
+        model=params.model,
+        head=paths.HEAD,
+        data=read_stored_data(paths.IMAGES_CARD, paths.NORMALISATION, paths.NUMBERS_JSON),
+        augment=params.augment.model_dump(),
+        seed=params.seed,
+    )
     network.to(fabric.device, memory_format=channels_last)
-    images = Images(kept_on(fabric.device, pixels), params.model.size, fabric.device, numbers=numbers)
-    training = (params.augment, params.finetune, head_lr, params.seed)
+    images = Images(keep_on_gpu(fabric.device, pixels), params.model.image_size, fabric.device, numbers=numbers)
 
-    checkpoint, first = Checkpoint("unfreeze-finetune", fabric), fabric.is_global_zero  # which writes for all
-    # Until the end they stand beside the checkpoint: DVC deletes outs before it runs a stage again.
+    # 3. Train, from where an interrupted run left off. The first rank writes for all. Until the end the networks
+    # stand beside the checkpoint: DVC deletes outs before it runs a stage again.
+    checkpoint, first = Checkpoint("unfreeze-finetune", fabric), fabric.is_global_zero
     best, snapshots = checkpoint.folder / paths.BEST_MODEL.name, checkpoint.folder / paths.SNAPSHOTS.name
-    with checkpoint, History(paths.FINETUNE, table.headline, checkpoint.info, first) as history:
-        tuning = Finetuning(fabric, network, images, table, *training, history, checkpoint)
+    with checkpoint, History(paths.FINETUNE, table.task.headline, checkpoint.info, first) as history:
+        tuning = Finetuning(
+            fabric=fabric,
+            network=network,
+            images=images,
+            table=table,
+            augment=params.augment,
+            params=params.finetune,
+            head_lr=head_lr,
+            seed=params.seed,
+            history=history,
+            checkpoint=checkpoint,
+        )
         for epoch in tuning:
             card.thresholds.update(tuning.thresholds)
             if first and epoch is history.best:
@@ -51,11 +67,13 @@ def main() -> str:
     card.thresholds.update(tuning.thresholds if history.epochs else tuning.validate(images).thresholds)
     if not first:
         return ""
+
+    # 4. Write the networks and what training found out.
     save_network(paths.MODEL, network, card)
     files.copy(best if history.epochs else paths.MODEL, paths.BEST_MODEL)
     files.copy_folder(snapshots, paths.SNAPSHOTS)  # every file there predicts
     write_curve(paths.FINETUNE / "lr_curve.csv", tuning.curve)
-    files.write_json(paths.ENVIRONMENT, environment(params.runtime, fabric))  # no out: it differs by machine
+    files.write_json(paths.ENVIRONMENT, describe_environment(params.runtime, fabric))  # no out: machines differ
     files.write_json(paths.FINETUNE / "metrics.json", {"lr": tuning.lr, **tuning.suggestions, **history.summary()})
     checkpoint.remove()
     return str(history)

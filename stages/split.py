@@ -1,64 +1,58 @@
 """Labels from folders, records or a label file; train, valid and test; what is standardised: data/split.csv..."""
 
 import sys
-from collections import Counter
 
-from unfreeze import files, paths
-from unfreeze.console import UserError, run
-from unfreeze.data.label_table import from_table, read_table
-from unfreeze.data.labels import from_folders
-from unfreeze.data.split import SplitParams, check_classes, make_splits
-from unfreeze.data.standard import standardise
-from unfreeze.data.store import open_array, write_array
-from unfreeze.data.table import write_split
-from unfreeze.params import load
+from unfreeze.core import files, paths, tables
+from unfreeze.core.arrays import open_array, write_array
+from unfreeze.core.console import run
+from unfreeze.core.params import load
+from unfreeze.labels.check import check_classes
+from unfreeze.labels.sources import read_images, read_labels
+from unfreeze.labels.split import SplitParams, make_splits
+from unfreeze.labels.standard import standardise
+from unfreeze.labels.summary import describe_splits
+from unfreeze.task.kinds import TASKS
+from unfreeze.task.split_table import write_split
 
 
 def main() -> str:
     params = load("split", split=SplitParams).split
-    images = files.read_table(paths.IMAGES_CSV, None if params.labels == "records" else ["path", "pixels_sha256"])
-    found = images.columns["path"]
-    rejected = [row["path"] for row in files.read_csv(paths.REJECTED_CSV)]
-    index = files.read_table(paths.EXTRACTED_CSV, ["path"] if params.labels == "folders" else None)
+    task = TASKS[params.kind]
 
-    unmatched: list[tuple[str, str]] = []
-    if params.labels == "folders":
-        # Folders whose every image was rejected, and empty ones, are classes that somebody meant to have.
-        folders = [path.rpartition("/")[0] + "/" for path in rejected]
-        folders += (path for path in index.columns["path"] if path.endswith("/"))
-        labels, empty = from_folders(found, folders)
-        if empty:
-            raise UserError(
-                f"no usable image in class {', '.join(sorted(empty)[:10])}: the folder is empty, or all its "
-                f"images are in {paths.REJECTED_CSV}. Mend the images or remove the folder"
-            )
-    else:
-        table = read_table(params.labels, index, paths.EXTRACTED_TAR, images)
-        labels, unmatched = from_table(table, found, rejected, params)
-    splits = make_splits(labels, images.columns["pixels_sha256"], params)
-    for warning in check_classes(labels, splits.split, params.kind):
+    # 1. Read what is known of each image.
+    images = read_images(params.labels)
+    labels, unmatched = read_labels(images, params)
+
+    # 2. Decide where it goes.
+    splits = make_splits(labels, images["pixels_sha256"], params)
+    for warning in check_classes(labels, splits.split, task):
         print(f"split: {warning}", file=sys.stderr)
 
-    write_split(paths.SPLIT_CSV, images, [label.label for label in labels], splits.split, splits.fold, params.kind)
-    files.write_csv(
-        paths.DUPLICATES_CSV,
-        ["path", "same_as", "action"],
-        ([images[i]["path"], images[kept]["path"], action] for i, kept, action in splits.duplicates),
+    # 3. Write it down.
+    image_paths = images["path"].tolist()
+    write_split(
+        paths.SPLIT_CSV,
+        task=task,
+        paths=image_paths,
+        labels=[label.label for label in labels],
+        split=splits.split,
+        fold=splits.fold,
     )
-    files.write_csv(paths.UNMATCHED_CSV, ["name", "reason"], unmatched)
-    known = [label.numbers for label in labels]
-    channels, columns, numbers = standardise(open_array(paths.PIXELS), known, params.numbers, splits.split)
-    files.write_json(paths.NORMALISATION, channels)
-    files.write_json(paths.NUMBERS_JSON, columns)
-    write_array(paths.NUMBERS, numbers)
-    counts = Counter(filter(None, splits.split))
-    reasons = Counter(reason for _, reason in unmatched)
-    return (
-        f"{len({name for label in labels for name in label.names(params.kind)})} classes, "
-        f"{', '.join(f'{counts[s]:,} {s}' for s in ('train', 'valid', 'test'))}, "
-        f"{len(splits.duplicates)} duplicates; made here: {', '.join(splits.made) or 'none, all given'}"
-        + "".join(f"; {count:,} x {reason}" for reason, count in sorted(reasons.items()))
+    duplicates = ((image_paths[d.image], image_paths[d.kept], d.action) for d in splits.duplicates)
+    tables.write_rows(paths.DUPLICATES_CSV, ["path", "same_as", "action"], duplicates)
+    tables.write_rows(paths.UNMATCHED_CSV, ["name", "reason"], unmatched)
+
+    # 4. Standardise by the images that train.
+    standard = standardise(
+        pixels=open_array(paths.PIXELS),
+        numbers=[label.numbers for label in labels],
+        names=params.numbers,
+        split=splits.split,
     )
+    files.write_json(paths.NORMALISATION, standard.channels)
+    files.write_json(paths.NUMBERS_JSON, standard.columns)
+    write_array(paths.NUMBERS, standard.inputs)
+    return describe_splits(labels, splits, unmatched, task)
 
 
 if __name__ == "__main__":

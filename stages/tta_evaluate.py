@@ -2,62 +2,75 @@
 
 import numpy as np
 
-from unfreeze import paths
-from unfreeze.console import run
-from unfreeze.data.store import open_array
-from unfreeze.data.table import read_split
+from unfreeze.core import paths
+from unfreeze.core.arrays import open_array
+from unfreeze.core.console import run
+from unfreeze.core.params import Seed, load
+from unfreeze.device.runtime import RuntimeParams, choose_batch_size, computes_half, start
+from unfreeze.evaluate.results import FINAL, evaluate, write_results
 from unfreeze.evaluate.submission import SubmissionParams, plan_submission, write_submission
-from unfreeze.evaluate.tta import TtaParams, predict_views, stored
-from unfreeze.files import read_table
-from unfreeze.params import Seed, load
-from unfreeze.runtime import RuntimeParams, computes_half, predict_batch, start
-from unfreeze.train.augment import AugmentParams, Images, kept_on
+from unfreeze.evaluate.tta import TtaParams, Views, predict_probabilities, predict_views
+from unfreeze.task.split_table import read_split
+from unfreeze.views.augment import AugmentParams
+from unfreeze.views.images import Images, keep_on_gpu
 
 
 def main() -> str:
+    # 1. Params and devices.
     params = load(
         "tta-evaluate", seed=Seed, augment=AugmentParams, tta=TtaParams, submission=SubmissionParams,
         runtime=RuntimeParams,
     )  # fmt: skip
     fabric = start(params.runtime, devices="any")
-    import torch
+    from torch import channels_last
 
-    from unfreeze.evaluate.gradcam import write_looked_at
-    from unfreeze.evaluate.results import write_results
-    from unfreeze.model.inference import for_inference
+    from unfreeze.evaluate.gradcam import write_gradcam
+    from unfreeze.features.read import predict_head, read_features
+    from unfreeze.model.fast.inference import for_inference
     from unfreeze.model.network import load_head, load_network
-    from unfreeze.train.head import predict_head, read_features
 
+    # 2. The images to predict, and what is to be submitted of them.
     pixels, numbers = open_array(paths.PIXELS), open_array(paths.NUMBERS)
     table = read_split(paths.SPLIT_CSV, len(pixels))
     rows = np.concatenate([table.rows["valid"], table.rows["test"]])
-    plan = plan_submission(params.submission, table, paths.EXTRACTED_CSV, paths.EXTRACTED_TAR)
-    views = (params.tta.views, params.augment, params.seed)
-    half, kept, tta = computes_half(fabric), kept_on(fabric.device, pixels), 0
+    plan = plan_submission(params.submission, table, paths.TABLES)
+
+    # 3. The network at the ends of its last cycles: the mean of what they predict with TTA, the last one's plain.
+    kept, total = keep_on_gpu(fabric.device, pixels), 0
     models = [*sorted(paths.SNAPSHOTS.glob("*.safetensors")), paths.MODEL]
     for path in models:
         network, card = load_network(path)
-        network.to(fabric.device, memory_format=torch.channels_last)
+        network.to(fabric.device, memory_format=channels_last)
         images = Images(kept, card.size, fabric.device, numbers=numbers)
-        batch = predict_batch(fabric.device, card.size)
-        plain, seen = predict_views(fabric, for_inference(network, half), images, rows, *views, batch, table.multi)
-        tta = np.add(tta, seen, out=seen)
-    tta /= len(models)
+        plain, tta = predict_views(
+            fabric=fabric,
+            network=for_inference(network, computes_half(fabric)),
+            views=Views(images=images, count=params.tta.views, augment=params.augment, seed=params.seed),
+            rows=rows,
+            batch_size=choose_batch_size(fabric.device, card.size),
+            task=table.task,
+        )
+        total = np.add(total, tta, out=tta)
+    total /= len(models)
+    methods = {"plain": plain, FINAL: total}
 
-    methods = {"plain": plain, "tta": tta}
-    features = read_features(paths.FEATURES, paths.NUMBERS, fabric.device)
+    # 4. The head alone on the cached features, where there are any.
+    features = read_features(folder=paths.FEATURES, numbers=paths.NUMBERS, device=fabric.device)
     if features.count:
-        head = load_head(paths.HEAD)[0].to(fabric.device)
-        methods = {"head": stored(lambda r: predict_head(fabric, head, features, r), rows, table.multi), **methods}
-    if not fabric.is_global_zero:  # the first rank writes for all
+        head = load_head(paths.HEAD).head.to(fabric.device)
+        logits_of = lambda some: predict_head(fabric, head, features, some)  # noqa: E731
+        methods = {"head": predict_probabilities(logits_of, rows, table.task), **methods}
+
+    # 5. Metrics, predictions, Grad-CAM, submission. The first rank writes for all.
+    if not fabric.is_global_zero:
         return ""
-    metrics = write_results(paths.EVALUATE, table, rows, methods, params.tta.thresholds)
-    write_looked_at(paths.EVALUATE, table, network, images, rows, tta)
-    predicted = read_table(paths.EVALUATE / "predictions.csv", ["predicted"]).columns["predicted"]
-    submitted = write_submission(paths.EVALUATE / "submission.csv", plan, rows, tta, predicted)
-    part = "test" if "test" in metrics else "valid"
-    numbers = ", ".join(f"{name} {m[table.headline]:.4f}" for name, m in metrics[part].items())
-    return f"{part} {table.headline} of {metrics[part]['tta']['count']:,} images: {numbers}; {submitted}"
+    evaluation = evaluate(table=table, rows=rows, methods=methods, rule=params.tta.thresholds)
+    metrics = write_results(paths.EVALUATE, evaluation)
+    write_gradcam(paths.EVALUATE, evaluation, network, images)
+    submitted = write_submission(paths.EVALUATE / "submission.csv", plan, evaluation)
+    part, headline = "test" if "test" in metrics else "valid", table.task.headline
+    numbers = ", ".join(f"{name} {found[headline]:.4f}" for name, found in metrics[part].items())
+    return f"{part} {headline} of {metrics[part][FINAL]['count']:,} images: {numbers}; {submitted}"
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from unittest.mock import patch
 import pytest
 import yaml
 
+from unfreeze.core import tables
+
 ROOT = Path(__file__).parents[1]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
@@ -30,5 +32,10 @@ def run_stages(folder: Path, changes: dict[str, dict[str, Any]], base: str = "pa
     with pytest.MonkeyPatch.context() as changed, patch.dict(os.environ):
         changed.chdir(folder)
         return {
-            name: runpy.run_path(str(ROOT / stage["cmd"].split()[1]))["main"]() for name, stage in STAGES.items()
+            name: runpy.run_path(str(ROOT / stage["cmd"].split()[-1]))["main"]() for name, stage in STAGES.items()
         }
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The lines of a table, each as a dictionary from heading to text."""
+    return tables.read(path).to_dict("records")

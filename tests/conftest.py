@@ -19,7 +19,7 @@ def real_data() -> Path:
 @pytest.fixture
 def fabric():
     """One CPU, 32 bits."""
-    from unfreeze.runtime import RuntimeParams, start
+    from unfreeze.device.runtime import RuntimeParams, start
 
     return start(RuntimeParams(device="cpu", precision="32", strict=False, threads="auto"))
 

@@ -46,7 +46,6 @@ def git(folder: Path, *args: str) -> str:
 
 def dvc(folder: Path, *args: str, ok: bool = True) -> str:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    environment["PYTHONPATH"] = str(folder / "src")
     done = subprocess.run(["dvc", *args], cwd=folder, env=environment, capture_output=True, text=True)
     assert (done.returncode == 0) == ok, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -8,10 +8,9 @@ from collections import defaultdict
 import numpy as np
 import py7zr
 import pytest
+from chain import read_rows
 from simulate_bands import write_archives
 from small_project import ROOT, SMALL, copy_project, dvc, ran, set_params
-
-from unfreeze.files import read_csv
 
 BANDS = {
     "model__arch": "shufflenet_v2_x0_5",
@@ -38,7 +37,7 @@ def project(tmp_path_factory):
 
 
 def test_records_of_one_angle_stay_together_and_test_records_are_predicted(project):
-    images, split = read_csv(project / "data/images/images.csv"), read_csv(project / "data/split.csv")
+    images, split = read_rows(project / "data/images/images.csv"), read_rows(project / "data/split.csv")
     assert len(images) == len(split) == 60
     parts = defaultdict(set)
     for row in split:
@@ -48,17 +47,20 @@ def test_records_of_one_angle_stay_together_and_test_records_are_predicted(proje
             parts[image["inc_angle"]].add(row["split"])
     assert len(parts) > 5 and all(len(part) == 1 for part in parts.values())
     assert {row["split"] for row in split if "/test.json/" in row["path"]} == {"test"}
-    predictions = read_csv(project / "results/evaluate/predictions.csv")
+    predictions = read_rows(project / "results/evaluate/predictions.csv")
     assert sum("/test.json/" in row["path"] for row in predictions) == 12
-    assert "p_1" in predictions[0]
+    assert {row["top_1"] for row in predictions} <= {"0", "1"}
+    assert np.load(project / "results/evaluate/probabilities.npy").shape == (len(predictions), 2)
 
 
 def test_everything_is_standardised_by_the_training_records_alone(project):
-    pixels, split = np.load(project / "data/images/pixels.npy"), read_csv(project / "data/split.csv")
+    pixels, split = np.load(project / "data/images/pixels.npy"), read_rows(project / "data/split.csv")
     train = [int(row["row"]) for row in split if row["split"] == "train"]
-    found = json.loads((project / "data/normalisation.json").read_text())
-    assert found["mean"] == pytest.approx(pixels[train].mean((0, 1, 2), dtype=np.float64).tolist(), rel=1e-5)
-    angles = [row["inc_angle"] for row in read_csv(project / "data/images/images.csv")]
+    normalisation = json.loads((project / "data/normalisation.json").read_text())
+    assert normalisation["mean"] == pytest.approx(
+        pixels[train].mean((0, 1, 2), dtype=np.float64).tolist(), rel=1e-5
+    )
+    angles = [row["inc_angle"] for row in read_rows(project / "data/images/images.csv")]
     known = [float(angles[row]) for row in train if angles[row] != "na"]
     (angle,) = json.loads((project / "data/numbers.json").read_text())
     assert (angle["median"], angle["indicator"]) == (pytest.approx(np.median(known)), True)
@@ -77,10 +79,10 @@ def test_the_model_s_one_file_predicts_records_of_json_files_and_archives(projec
         "--json",
     ]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    names = [row["path"] for row in read_csv(project / "data/images/images.csv") if "/test.json/" in row["path"]]
-    assert [row["path"] for row in found] == [f"data/raw/test.json.7z/{name}" for name in names]
-    assert all(0 < row["probabilities"]["1"] < 1 for row in found)
+    predictions = [json.loads(line) for line in done.stdout.splitlines()]
+    names = [row["path"] for row in read_rows(project / "data/images/images.csv") if "/test.json/" in row["path"]]
+    assert [row["path"] for row in predictions] == [f"data/raw/test.json.7z/{name}" for name in names]
+    assert all(0 < row["probabilities"]["1"] < 1 for row in predictions)
 
 
 def test_nothing_runs_again_and_a_new_split_is_a_new_standard(project):

@@ -6,17 +6,13 @@ import os
 import subprocess
 import sys
 import time
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
-import yaml
-from dvc.repo import Repo
+from chain import read_rows
 from small_project import SMALL, STAGES, copy_project, copy_run, dvc, ran, set_params
-
-from unfreeze.files import read_csv
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +35,17 @@ def test_every_stage_says_what_it_made(project):
     folds = json.loads((project / "results/train_head/metrics.json").read_text())["cross_validation"]
     assert folds["folds"] == 3 and folds["accuracy"]["mean"] > 0.6
 
-    split = read_csv(project / "data/split.csv")
-    predictions = read_csv(project / "results/evaluate/predictions.csv")
+    split = read_rows(project / "data/split.csv")
+    predictions = read_rows(project / "results/evaluate/predictions.csv")
     assert {p["row"] for p in predictions} == {s["row"] for s in split if s["split"] != "train"}
     assert all(p["label"] == s["label"] for p in predictions for s in split if s["row"] == p["row"])
-    out_of_fold = read_csv(project / "results/train_head/out_of_fold.csv")
+    for method in ("", "_plain", "_head"):
+        probabilities = np.load(project / f"results/evaluate/probabilities{method}.npy", mmap_mode="r")
+        assert probabilities.shape == (len(predictions), 10) and probabilities.dtype == np.float32
+        assert probabilities.sum(1) == pytest.approx(np.ones(len(predictions)), abs=1e-5)
+    out_of_fold = read_rows(project / "results/train_head/out_of_fold.csv")
     assert {p["row"] for p in out_of_fold} == {s["row"] for s in split if s["split"] != "test"}
+    assert np.load(project / "results/train_head/out_of_fold.npy").shape == (len(out_of_fold), 10)
 
     page = (project / "results/report/index.html").read_text()
     assert "no transfer took place" in page
@@ -58,10 +59,10 @@ def test_predictions_are_those_of_the_saved_model(project):
     code = """
 import json, numpy as np, torch
 from pathlib import Path
-from unfreeze.data.store import open_array
-from unfreeze.data.table import read_split
+from unfreeze.core.arrays import open_array
+from unfreeze.task.split_table import read_split
 from unfreeze.model.network import load_network
-from unfreeze.train.augment import Images
+from unfreeze.views.images import Images
 network, card = load_network(Path("models/model.safetensors"))
 pixels = open_array(Path("data/images/pixels.npy"))
 table = read_split(Path("data/split.csv"), len(pixels))
@@ -78,123 +79,9 @@ def test_nothing_runs_again_when_nothing_changed(project):
     assert ran(dvc(project, "repro")) == []
 
 
-TORCH = ["precompute-features", "find-lr", "train-head", "unfreeze-finetune", "tta-evaluate"]
-READS = {
-    "seed": [*TORCH, "report"],
-    "extract": ["extract"],
-    "decode": ["decode", "unfreeze-finetune"],
-    "split": ["split"],
-    "model": ["precompute-features", "unfreeze-finetune", "report"],
-    "head": ["find-lr", "train-head"],
-    "precompute": ["precompute-features"],
-    "augment": ["unfreeze-finetune", "tta-evaluate"],
-    "find_lr": ["find-lr"],
-    "train_head": ["train-head"],
-    **{
-        f"train_head.{key}": ["find-lr", "train-head"]
-        for key in (
-            *("batch_size", "optimizer", "momentum", "weight_decay", "label_smoothing", "clip_norm", "balance"),
-        )
-    },
-    "finetune": ["unfreeze-finetune"],
-    "tta": ["tta-evaluate"],
-    "submission": ["tta-evaluate"],
-    "report": ["report"],
-    "verify": [],
-    "runtime": TORCH,
-    "runtime.devices": ["unfreeze-finetune", "report"],
-    "runtime.checkpoint_minutes": [],
-}
-"""Which stages a param is read by: the longest key that fits."""
-
-
-def changed(folder: Path) -> list[str]:
-    """The stages that DVC would run for their own deps and params, in the order of the pipeline.
-
-    Asked in a process of its own, which need not import DVC again.
-    """
-    context = get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-
-    def look() -> None:
-        os.chdir(folder)  # elsewhere DVC puts the path before the name
-        with Repo() as repo:
-            sender.send(list(repo.status()))
-
-    process = context.Process(target=look)
-    process.start()
-    found = receiver.recv()
-    process.join()
-    return [name for name in STAGES if name in found]
-
-
-def test_each_param_runs_exactly_the_stages_that_read_it(project):
-    content = yaml.safe_load((project / "params.yaml").read_text())
-    assert changed(project) == []
-    for section, values in content.items():
-        for key in values if isinstance(values, dict) else [None]:
-            other = yaml.safe_load(yaml.safe_dump(content))
-            if key is None:
-                other[section] += 1
-            else:
-                other[section][key] = f"other than {values[key]}"
-            (project / "params.yaml").write_text(yaml.safe_dump(other))
-            path = section if key is None else f"{section}.{key}"
-            reads = READS.get(path, READS[section])
-            # The report shows every param that makes a difference.
-            assert changed(project) == (reads if "report" in reads or not reads else [*reads, "report"]), path
-    (project / "params.yaml").write_text(yaml.safe_dump(content))
-    assert changed(project) == []
-
-
-def test_each_module_runs_exactly_the_stages_that_import_it(project):
-    for file in sorted((project / "src").rglob("*.py")) + sorted((project / "stages").glob("*.py")):
-        content, name = file.read_text(), str(file.relative_to(project))
-        file.write_text(content + "# changed\n")
-        assert changed(project) == [stage for stage, each in STAGES.items() if name in each["deps"]], name
-        file.write_text(content)
-    assert changed(project) == []
-
-
-WHAT_RUNS = [
-    ({"train_head__lr": 0.02}, "train-head"),
-    ({"split__valid": 0.3}, "split"),  # features are of all images, whatever the split
-    ({"find_lr__steps": 50}, "find-lr"),
-    ({"finetune__lr": 0.01}, "unfreeze-finetune"),
-    ({"augment__set": "flip"}, "unfreeze-finetune"),
-    ({"precompute__views": 1}, "precompute-features"),
-    ({"model__size": 28}, "precompute-features"),
-    ({"model__stem": "small"}, "precompute-features"),
-    ({"tta__views": 1}, "tta-evaluate"),
-    ({"report__per_gallery": 3}, "report"),
-]
-
-
-@pytest.mark.parametrize(("changes", "first"), WHAT_RUNS, ids=[next(iter(c)) for c, _ in WHAT_RUNS])
-def test_a_change_runs_nothing_before_the_stage_that_reads_it(project, changes, first):
-    set_params(project, **SMALL | changes)
-    planned = ran(dvc(project, "repro", "--dry"))
-    set_params(project, **SMALL)
-    assert planned[0] == first
-
-
-def test_another_weights_file_computes_the_features_again(project):
-    (project / "weights/mine.safetensors").write_bytes(b"changed")
-    planned = ran(dvc(project, "repro", "--dry"))
-    (project / "weights/mine.safetensors").unlink()
-    assert planned[0] == "precompute-features"
-
-
-def test_a_new_head_rate_touches_no_image(project):
-    set_params(project, **SMALL, train_head__lr=0.02)
-    planned = ran(dvc(project, "repro", "--dry"))
-    set_params(project, **SMALL)
-    assert planned == ["train-head", "report"]  # which shows the params
-
-
 def test_another_stored_size_is_decoded_again_and_not_taken_from_the_run_cache(project):
     before = (project / "data/images/pixels.npy").read_bytes()
-    set_params(project, **SMALL, decode__size=34)
+    set_params(project, **SMALL, decode__image_size=34)
     assert ran(dvc(project, "repro", "decode")) == ["decode"]
     assert np.load(project / "data/images/pixels.npy").shape[1] == 34
     set_params(project, **SMALL)
@@ -212,21 +99,30 @@ def test_the_same_again_gives_the_same_bytes(project):
 
 def test_predicting_the_test_images_again_gives_their_rows(project):
     """From the model's one file and the archive, in another process, by the plain view."""
-    command = [sys.executable, "-m", "unfreeze.predict", "models/model.safetensors", "data/raw/cut.7z", "--csv"]
+    command = [
+        sys.executable,
+        "-m",
+        "unfreeze.predict",
+        "models/model.safetensors",
+        "data/raw/cut.7z",
+        "--csv",
+    ]
     command += ["--precision", "32"]  # as the stages of the small project
     environment = os.environ | {"PYTHONPATH": str(project / "src")}
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=True)
     rows = {row["path"].removeprefix("data/raw/cut.7z/"): row for row in csv.DictReader(done.stdout.splitlines())}
-    split = [row for row in read_csv(project / "data/split.csv") if row["split"] == "test"]
+    split = [row for row in read_rows(project / "data/split.csv") if row["split"] == "test"]
     right = np.mean([rows[row["path"]]["predicted"] == row["label"] for row in split])
     metrics = json.loads((project / "results/evaluate/metrics.json").read_text())
     assert right == pytest.approx(metrics["test"]["plain"]["accuracy"])
     set_params(project, **SMALL | {"tta__views": 0, "finetune__snapshots": 1})
     dvc(project, "repro", "tta-evaluate")
-    for row in read_csv(project / "results/evaluate/predictions.csv"):
+    predictions = read_rows(project / "results/evaluate/predictions.csv")
+    probabilities = np.load(project / "results/evaluate/probabilities.npy")
+    for row, p in zip(predictions, probabilities.tolist(), strict=True):
         if row["split"] == "test":
-            again = rows[row["path"]]
-            assert all(float(again[c]) == pytest.approx(float(row[c]), abs=2e-3) for c in row if c[:2] == "p_")
+            again = [float(cell) for heading, cell in rows[row["path"]].items() if heading.startswith("p_")]
+            assert again == pytest.approx(p, abs=2e-3)
     set_params(project, **SMALL)
     assert ran(dvc(project, "repro")) == []  # from the run cache
 
@@ -250,12 +146,13 @@ def test_from_scratch_at_growing_sizes_without_features(project):
     output = dvc(project, "repro")
     assert "precompute-features: skipped" in output and "train-head: skipped" in output
     assert np.load(project / "data/features/plain.npy").shape == (0, 1024)
-    found = json.loads((project / "results/finetune/metrics.json").read_text())
-    assert found["lr"] == found["minimum_tenth"] and found["epochs"] == 4
+    tuning = json.loads((project / "results/finetune/metrics.json").read_text())
+    assert tuning["lr"] == tuning["minimum_tenth"] and tuning["epochs"] == 4
     assert json.loads((project / "results/train_head/metrics.json").read_text()) == {}
     metrics = json.loads((project / "results/evaluate/metrics.json").read_text())
     assert set(metrics["test"]) == {"plain", "tta"}
-    phases = [row["phase"] for row in read_csv(project / "results/finetune/epochs.csv")]
+    assert np.load(project / "results/evaluate/probabilities_head.npy").shape == (0, 10)
+    phases = [row["phase"] for row in read_rows(project / "results/finetune/epochs.csv")]
     assert phases == ["unfrozen 16"] * 2 + ["unfrozen 32"] * 2
     assert len(list((project / "models/snapshots").iterdir())) == 1
     page = (project / "results/report/index.html").read_text()
@@ -329,7 +226,7 @@ def test_photographs_with_real_weights(real_data, tmp_path):
         model__weights=str(real_data / "weights/mobilenet_v2-qnnpack-dequantised.pth"),
     )
     dvc(tmp_path, "repro", "train-head")
-    split = read_csv(tmp_path / "data/split.csv")
+    split = read_rows(tmp_path / "data/split.csv")
     assert {(s["split"], s["label"]) for s in split} == {
         (part, label) for part in ("train", "valid") for label in ("ants", "bees")
     }

@@ -37,7 +37,6 @@ def start_anew(folder: Path) -> None:
 def python(folder: Path, *args: str) -> tuple[str, str]:
     """What `python -m` prints to stdout and to stderr, with the environment's dvc."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    environment["PYTHONPATH"] = str(folder / "src")
     command = [sys.executable, "-m", *args]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -77,7 +76,7 @@ def test_plots_show_both_revisions(project):
     curves = [[point for point in loss if point["rev"] == revision] for revision in ("HEAD", "warmer")]
     assert len(curves[0]) == len(curves[1]) == 2 * 7  # 7 epochs, in training and in validation
 
-    printed, _ = python(project, "unfreeze.plots", "HEAD", "warmer")
+    printed, _ = python(project, "unfreeze.commands.plots", "HEAD", "warmer")
     assert printed == f"{len(TITLES)} plots in results/plots.html\n"
     page = (project / "results/plots.html").read_text()
     assert page.count("<svg") == len(TITLES) and "warmer" in page
@@ -100,7 +99,7 @@ def test_an_experiment_is_applied_and_becomes_a_branch(project):
 def test_a_sweep_runs_no_rate_twice_and_leaves_the_working_tree_alone(project):
     start_anew(project)
     where = ("--seeds", "1", "--target", "train-head", "--metric", "valid.log_loss")
-    table, said = python(project, "unfreeze.sweep", "train_head.lr", "0.01,0.02", *where)
+    table, said = python(project, "unfreeze.commands.sweep", "train_head.lr", "0.01,0.02", *where)
     losses = [
         json.loads(git(project, "show", f"{revision}:{METRICS}"))["valid"]["log_loss"]
         for revision in ("HEAD", "warm")
@@ -108,7 +107,7 @@ def test_a_sweep_runs_no_rate_twice_and_leaves_the_working_tree_alone(project):
     assert ran(said) == [] and said.count("Ran experiment") == 2
     means = [line.split()[2] for line in table.splitlines()[1:3]]
     assert means == [f"{loss:.4f}" for loss in losses]
-    again, _ = python(project, "unfreeze.sweep", "train_head.lr", "0.02", *where)
+    again, _ = python(project, "unfreeze.commands.sweep", "train_head.lr", "0.02", *where)
     assert again.splitlines()[1] == table.splitlines()[2]  # it takes the place of the one of the same name
     assert not git(project, "status", "--porcelain", "--untracked-files=no")
     assert "<svg" in (project / "results/sweep.html").read_text()

@@ -14,18 +14,21 @@ import numpy as np
 import pytest
 import torch
 
-from unfreeze import draws
-from unfreeze.data.table import SplitTable
+from unfreeze.core import draws
+from unfreeze.device.runtime import RuntimeParams, start
+from unfreeze.features.read import Features
 from unfreeze.model.backbone import build_backbone
 from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import Network
-from unfreeze.runtime import RuntimeParams, start
-from unfreeze.train import augment
-from unfreeze.train.augment import AugmentParams, Images
+from unfreeze.task.single import Single
+from unfreeze.task.split_table import SplitTable
 from unfreeze.train.finetune import Finetuning
-from unfreeze.train.head import Features, fit_head
+from unfreeze.train.head import HeadData, fit_head
 from unfreeze.train.history import History
 from unfreeze.train.schedule import FinetuneParams, TrainHeadParams
+from unfreeze.views import augment
+from unfreeze.views.augment import AugmentParams
+from unfreeze.views.images import Images
 
 GOLDEN = Path(__file__).parent / "golden"
 HEAD = HeadParams(hidden=[16], dropout=[0.25, 0.5])
@@ -56,26 +59,37 @@ def head_losses() -> list[float]:
     features = torch.from_numpy(draws.uniform(np.arange(40), 6, 0, "golden")).float() + torch.eye(3, 6)[targets]
     head = build_head(6, 3, HEAD, 1)
     params = TrainHeadParams(**STEP, lr=0.05, cycles=2, cycle_len=2, cycle_mult=1)
-    fabric = one_cpu()
-    rows, key = np.arange(40), (1, "golden")
-    steps = chain(*fit_head(fabric, head, Features(features[None]), targets, rows, params, params.lr, key))
-    return [step.loss for step in steps]
+    data = HeadData(fabric=one_cpu(), features=Features(features[None]), targets=targets, task=Single(list("abc")))
+    epochs = fit_head(data, head, rows=np.arange(40), params=params, lr=params.lr, key=(1, "golden"))
+    return [step.loss for step in chain(*epochs)]
 
 
 def finetune_losses() -> list[float]:
     pixels = (draws.uniform(np.arange(56), 36 * 36 * 3, 0, "golden") * 256).astype(np.uint8).reshape(-1, 36, 36, 3)
     rows = {"train": np.arange(40), "valid": np.arange(40, 56), "test": np.array([], dtype=np.int64)}
-    table = SplitTable(["a", "b"], rows, np.arange(56) % 2, np.full(56, -1), [""] * 56)
+    table = SplitTable(
+        task=Single(["a", "b"]), rows=rows, targets=np.arange(56) % 2, folds=np.full(56, -1), paths=[""] * 56
+    )
     network = Network(build_backbone("resnet18", "none", 1), build_head(1024, 2, HEAD, 1))
     params = FinetuneParams(
         **STEP, lr=0.01, lr_multipliers=[0.01, 0.1, 1], frozen_cycles=1, cycles=2, cycle_len=1, cycle_mult=2,
         bn_freeze=True, mixup=0.0, snapshots=1, sizes=[], find_lr=0,
     )  # fmt: skip
-    fabric, images = one_cpu(), Images(pixels, 32, torch.device("cpu"))
-    varied = AugmentParams(set="side_on", max_zoom=1.1, pad=0)
     doubles = patch.object(augment, "_as_float", in_64_bits)
     with doubles, TemporaryDirectory() as folder, History(Path(folder), "accuracy") as history:
-        list(Finetuning(fabric, network.double(), images, table, varied, params, None, 1, history, None))
+        tuning = Finetuning(
+            fabric=one_cpu(),
+            network=network.double(),
+            images=Images(pixels, 32, torch.device("cpu")),
+            table=table,
+            augment=AugmentParams(set="side_on", max_zoom=1.1, pad=0),
+            params=params,
+            head_lr=None,
+            seed=1,
+            history=history,
+            checkpoint=None,
+        )
+        list(tuning)
     return [step.loss for step in history.steps]
 
 

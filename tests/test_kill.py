@@ -6,7 +6,7 @@ import re
 import pytest
 from small_project import STAGES, copy_run, dvc, git, ran
 
-from benchmarks.kill_test import BEFORE, CUT_OFF, disturbed, left, mend
+from benchmarks.kill_test import BEFORE, CUT_OFF, hash_files, mend, run_disturbed
 
 
 def test_a_run_that_is_killed_again_and_again_ends_the_same(small_run, tmp_path):
@@ -15,9 +15,9 @@ def test_a_run_that_is_killed_again_and_again_ends_the_same(small_run, tmp_path)
     git(folder, "add", "--force", "data/raw/cut.7z")
     git(folder, "rm", "-q", "--cached", "dvc.lock")
     git(folder, "commit", "-qm", "what is killed")
-    kills, _ = disturbed(folder, random.Random(14), 5, dict.fromkeys([BEFORE, *STAGES], 3.0))
+    kills, _ = run_disturbed(folder, random.Random(14), 5, dict.fromkeys([BEFORE, *STAGES], 3.0))
     assert len(kills) >= 3, kills
-    assert left(folder) == left(small_run), kills
+    assert hash_files(folder) == hash_files(small_run), kills
 
 
 @pytest.mark.parametrize("name", ["dvc.lock", ".dvc/tmp/rwlock"])
@@ -28,7 +28,7 @@ def test_a_file_of_dvc_s_that_was_cut_off_is_deleted_and_nothing_runs_again(name
     assert re.search(CUT_OFF[name], dvc(folder, "repro", ok=False))
     mend(folder, name)
     assert ran(dvc(folder, "repro")) == []
-    assert left(folder) == left(small_run)
+    assert hash_files(folder) == hash_files(small_run)
 
 
 def test_an_entry_of_the_run_cache_that_was_cut_off_is_deleted_and_one_stage_runs_again(small_run, tmp_path):
@@ -40,4 +40,4 @@ def test_an_entry_of_the_run_cache_that_was_cut_off_is_deleted_and_one_stage_run
     assert re.search(CUT_OFF[".dvc/cache/runs"], dvc(folder, "repro", ok=False))
     mend(folder, ".dvc/cache/runs")
     assert ran(dvc(folder, "repro")) == ["report"]
-    assert left(folder) == left(small_run)
+    assert hash_files(folder) == hash_files(small_run)

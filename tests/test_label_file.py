@@ -12,8 +12,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from unfreeze.data.table import read_split
-from unfreeze.files import read_csv
+from unfreeze.core import tables
+from unfreeze.task.split_table import read_split
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,7 +40,8 @@ def test_an_archive_and_a_label_file_in_one_folder(tmp_path):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
 
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    environment = os.environ | {"PYTHONPATH": "src"}
     for stage in ("extract", "decode", "split"):
         done = subprocess.run(
             [sys.executable, ROOT / f"stages/{stage}.py"],
@@ -54,12 +55,12 @@ def test_an_archive_and_a_label_file_in_one_folder(tmp_path):
         "split: 2 classes, 18 train, 6 valid, 7 test, 0 duplicates; made here: valid, test; "
         "1 x no image: left out; 1 x no label: predicted only"
     )
-    assert read_csv(tmp_path / "data/unmatched.csv") == [
+    assert tables.read(tmp_path / "data/unmatched.csv").to_dict("records") == [
         {"name": "30", "reason": "no image: left out"},
         {"name": "test/new.png", "reason": "no label: predicted only"},
     ]
     table = read_split(tmp_path / "data/split.csv", 31)
-    assert table.multi and table.classes == ["road", "water"]
+    assert table.task.kind == "multi" and table.classes == ["road", "water"]
     for row, path in enumerate(table.paths):
         if path == "test/new.png":
             assert np.isnan(table.targets[row]).all() and row in table.rows["test"]

@@ -5,11 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from unfreeze.evaluate import metrics
-from unfreeze.evaluate.tta import predict_views
+from unfreeze.evaluate.tta import Views, predict_views
 from unfreeze.model.head import HeadParams, build_head
-from unfreeze.train.augment import AugmentParams, Images
+from unfreeze.task import metrics
+from unfreeze.task.single import Single
 from unfreeze.train.schedule import cycle_lengths, sgdr
+from unfreeze.views.augment import AugmentParams
+from unfreeze.views.images import Images
 
 
 def softmax(logits):
@@ -76,7 +78,9 @@ def test_the_mean_of_tta(fabric):
     views = [images.plain(rows), *(images.augmented(rows, view, augment, 1, "tta") for view in range(4))]
     logits = [view.flatten(1).double().numpy() @ network.weight.double().numpy().T for view in views]
     expected = sum(softmax(each) for each in logits) / 5
-    assert np.allclose(predict_views(fabric, network, images, rows, 4, augment, 1, 2)[1], expected, atol=1e-5)
+    chosen = Views(images=images, count=4, augment=augment, seed=1)
+    _, tta = predict_views(fabric, network, chosen, rows, 2, Single(["a", "b", "c"]))
+    assert np.allclose(tta, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])

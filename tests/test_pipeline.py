@@ -9,8 +9,11 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-PAGE_FILES = ("page.css", "page.html.j2", "page.js", "viewer.js")
-"""What the report's page.py reads beside modules."""
+ROOMS = (
+    *("core", "archive", "images", "task", "labels", "model", "device", "views", "features", "train"),
+    *("evaluate", "report", "commands"),
+)
+"""Of src/unfreeze, in their order: a room imports from those before it, and from itself."""
 NAMES = [
     "extract",
     "decode",
@@ -56,7 +59,15 @@ def closure(script: Path) -> set[Path]:
 
 
 def script_of(stage: dict) -> Path:
-    return ROOT / stage["cmd"].removeprefix("python ")
+    return ROOT / stage["cmd"].split()[-1]
+
+
+def room_of(file: Path) -> str:
+    return file.relative_to(ROOT / "src/unfreeze").parts[0]
+
+
+def needed_rooms(script: Path) -> set[str]:
+    return {room_of(file) for file in closure(script) if "src" in file.parts} - {"__init__.py"}
 
 
 def test_the_stages_are_the_nine_of_the_recipe():
@@ -64,13 +75,23 @@ def test_the_stages_are_the_nine_of_the_recipe():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_deps_are_exactly_the_imported_modules(name):
-    stage = STAGES[name]
-    declared = {dep for dep in stage["deps"] if dep.endswith((".py", *PAGE_FILES))}
-    needed = {str(file.relative_to(ROOT)) for file in closure(script_of(stage))}
-    if "src/unfreeze/report/page.py" in needed:
-        needed |= {f"src/unfreeze/report/{name}" for name in PAGE_FILES}
-    assert declared == needed
+def test_the_rooms_among_the_deps_are_exactly_those_whose_modules_are_imported(name):
+    code = [dep for dep in STAGES[name]["deps"] if dep.startswith(("src/", "stages/"))]
+    script = script_of(STAGES[name])
+    rooms = [f"src/unfreeze/{room}" for room in ROOMS if room in needed_rooms(script)]
+    assert code == [*rooms, str(script.relative_to(ROOT))]
+
+
+def test_no_stage_can_depend_on_the_package_s_own_init():
+    """It is among no deps: it must hold nothing but words."""
+    for init in (ROOT / "src/unfreeze").rglob("__init__.py"):
+        [only] = ast.parse(init.read_text()).body
+        assert isinstance(only, ast.Expr) and isinstance(only.value, ast.Constant)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stage_runs_the_code_of_the_folder_that_it_runs_in(name):
+    assert STAGES[name]["cmd"] == f"PYTHONPATH=src python {script_of(STAGES[name]).relative_to(ROOT)}"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -112,30 +133,26 @@ def test_no_whole_section_has_a_key_that_dvc_s_run_cache_overlooks(name):
         assert not isinstance(section, dict) or not {"size", "nfiles"} & section.keys(), key
 
 
-def test_imports_go_down_only():
-    order = ["params", "data", "model", "train", "evaluate", "report"]
-    allowed = {
-        "data": {"data"},
-        "model": {"model"},
-        "train": {"train", "model", "data"},
-        "evaluate": {"evaluate", "train", "model", "data"},
-        "report": {"report", "evaluate", "data"},
+def test_the_table_of_what_runs_again_is_that_of_dvc_yaml():
+    """docs/architecture.md: | `room` | what it holds | stages |."""
+    text = (ROOT / "docs/architecture.md").read_text()
+    table = {room: cell for room, cell in re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", text, re.M)}
+    runs = {
+        room: [name for name, stage in STAGES.items() if f"src/unfreeze/{room}" in stage["deps"]] for room in ROOMS
     }
-    for room, below in allowed.items():
-        for file in (ROOT / "src/unfreeze" / room).glob("*.py"):
-            rooms = {p.parent.name for p in imported(file)} & set(order)
-            assert rooms <= below, f"{file.name} imports {rooms - below}"
+    assert table == {room: ", ".join(names) or "none" for room, names in runs.items()}
+    assert list(table) == list(ROOMS)
 
 
-def test_stage_scripts_are_short():
-    for script in (ROOT / "stages").glob("*.py"):
-        assert len(script.read_text().splitlines()) <= 65, script.name
+def test_imports_go_down_only():
+    for file in (ROOT / "src/unfreeze").rglob("*.py"):
+        room = room_of(file)
+        if room not in ROOMS:  # the package itself, and its public doors
+            continue
+        above = {room_of(module) for module in imported(file)} - {*ROOMS[: ROOMS.index(room) + 1], "__init__.py"}
+        assert not above, f"{file.relative_to(ROOT)} imports {above}"
 
 
 if __name__ == "__main__":  # prints what the deps of each stage should be
     for name in NAMES:
-        print(
-            f"{name}:",
-            *sorted(str(f.relative_to(ROOT)) for f in closure(script_of(STAGES[name]))),
-            sep="\n  - ",
-        )
+        print(f"{name}:", *sorted(needed_rooms(script_of(STAGES[name])), key=ROOMS.index))

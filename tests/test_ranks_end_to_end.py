@@ -16,7 +16,7 @@ import py7zr
 import pytest
 from small_project import ROOT, SMALL, copy_project, dvc, ran, set_params
 
-from unfreeze.files import read_csv
+from unfreeze.core import tables
 
 TINY = SMALL | {
     "finetune__batch_size": 20, "finetune__frozen_cycles": 5, "finetune__cycles": 1, "finetune__snapshots": 1,
@@ -74,10 +74,9 @@ def launch(two):
 
 
 def test_two_devices_give_the_metrics_of_one_up_to_rounding(two):
-    one, other = (read_csv(folder / "results/finetune/steps.csv") for folder in (two / "one", two))
-    assert len(one) == len(other) == 18
-    for before, after in zip(one, other, strict=True):
-        assert float(after["loss"]) == pytest.approx(float(before["loss"]), rel=1e-4)
+    files = [folder / "results/finetune/steps.csv" for folder in (two / "one", two)]
+    one, other = (tables.read(file, {"loss": "float"})["loss"].tolist() for file in files)
+    assert len(one) == 18 and other == pytest.approx(one, rel=1e-4)
     one, other = (json.loads((f / "results/evaluate/metrics.json").read_text()) for f in (two / "one", two))
     for part in ("valid", "test"):
         for method in ("head", "plain", "tta"):
@@ -88,10 +87,15 @@ def test_two_devices_give_the_metrics_of_one_up_to_rounding(two):
 
 def test_features_and_predictions_have_the_bytes_of_one_device(two, launch):
     """Both stages again, started by `fabric run` and by torchrun."""
-    predictions, features = two / "results/evaluate/predictions.csv", two / "data/features/plain.npy"
+    features = two / "data/features/plain.npy"
+
+    def read_predictions() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (two / "results/evaluate").glob("pr*")}
+
     set_params(two, **TINY)
     assert launch("stages/tta_evaluate.py").wait(300) == 0
-    expected = predictions.read_bytes()
+    expected = read_predictions()
+    assert {"predictions.csv", "probabilities.npy"} <= set(expected)
     set_params(two, **TINY, runtime__devices=2)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
@@ -101,7 +105,7 @@ def test_features_and_predictions_have_the_bytes_of_one_device(two, launch):
         running = launch(*command)
         _, said = running.communicate(timeout=300)
         assert running.returncode == 0, said
-    assert predictions.read_bytes() == expected
+    assert read_predictions() == expected
     assert features.read_bytes() == (two / "one/data/features/plain.npy").read_bytes()
 
 

@@ -89,7 +89,14 @@ def test_a_released_model_is_fetched_by_its_name_and_version_and_predicts(origin
     assert model.read_bytes() == (origin / "models/model.safetensors").read_bytes()
     assert "v2.0.0" in dvc(tmp_path / "elsewhere", *fetch, "--rev", "v2.0.0", ok=False)
 
-    command = [sys.executable, "-m", "unfreeze.predict", str(model), str(origin / "data/raw/cut.7z"), "--csv"]
+    command = [
+        sys.executable,
+        "-m",
+        "unfreeze.predict",
+        str(model),
+        str(origin / "data/raw/cut.7z"),
+        "--csv",
+    ]
     environment = os.environ | {"PYTHONPATH": str(origin / "src")}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 301

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from unfreeze import plots, sweep, verify
-from unfreeze.console import UserError
+from unfreeze.commands import plots, sweep, verify
+from unfreeze.core.console import UserError
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -38,19 +38,19 @@ def folders(tmp_path):
 
 
 def test_identical_runs_are_verified(folders):
-    rows = verify.compare(lock(), lock(), folders, 0.0)
+    rows = verify.compare_outs(lock(), lock(), folders, 0.0)
     assert {found for *_, found in rows} == {"identical"} and len(rows) == 3
-    assert verify.verdict(rows, same_cpu=False) == (0, "Everything is identical, to the byte.")
+    assert verify.judge(rows, same_cpu=False) == (0, "Everything is identical, to the byte.")
 
 
 @pytest.mark.parametrize(
     ("tolerance", "same_cpu", "status"), [(0.02, False, 0), (0.02, True, 1), (0.001, False, 1), (0.001, True, 1)]
 )
 def test_within_the_tolerance_is_enough_on_another_cpu_alone(folders, tolerance, same_cpu, status):
-    rows = verify.compare(lock(), lock(predictions="x", metrics="y"), folders, tolerance)
+    rows = verify.compare_outs(lock(), lock(predictions="x", metrics="y"), folders, tolerance)
     assert [found for *_, found in rows][:2] == ["identical", "different"]
     assert rows[2][2] == ("within tolerance (0.01)" if tolerance == 0.02 else "different (0.01)")
-    found, sentence = verify.verdict(rows, same_cpu)
+    found, sentence = verify.judge(rows, same_cpu)
     assert found == status
     assert "The first differing stage is evaluate (evaluate/predictions.csv)." in sentence
 
@@ -58,7 +58,7 @@ def test_within_the_tolerance_is_enough_on_another_cpu_alone(folders, tolerance,
 def test_an_out_that_is_missing_is_different(folders):
     new = lock()
     del new["evaluate"]
-    rows = verify.compare(lock(), new, folders, 1.0)
+    rows = verify.compare_outs(lock(), new, folders, 1.0)
     assert [found for *_, found in rows] == ["identical", "different", "different"]
 
 
@@ -76,7 +76,7 @@ def test_an_out_that_is_missing_is_different(folders):
     ],
 )
 def test_the_largest_difference_of_two_metrics_files(one, two, gap):
-    assert verify.largest_difference(one, two) == gap
+    assert verify.measure_difference(one, two) == gap
 
 
 def test_verify_looks_at_commits_alone(tmp_path, monkeypatch):
@@ -84,7 +84,7 @@ def test_verify_looks_at_commits_alone(tmp_path, monkeypatch):
     subprocess.run(["git", "init", "-q"], check=True)
     Path("new.txt").write_text("new")
     with pytest.raises(UserError, match="uncommitted changes"):
-        verify.run(tmp_path)
+        verify.verify_commit(tmp_path)
 
 
 ROWS = [
@@ -98,13 +98,13 @@ ROWS = [
 def test_a_sweep_leaves_failed_runs_out():
     """DVC shows for a failed experiment the metrics of its baseline."""
     names = [row["Experiment"] for row in ROWS[1:]]
-    assert names[0] == sweep.name_of("lr", "0.1", 1)
-    assert sweep.collect(ROWS, names, "valid.tta.accuracy") == {names[0]: 0.9, names[2]: 0.7}
+    assert names[0] == sweep.name_experiment("lr", "0.1", 1)
+    assert sweep.collect_metric(ROWS, names, "valid.tta.accuracy") == {names[0]: 0.9, names[2]: 0.7}
 
 
 def test_an_unknown_metric_lists_the_known_ones():
     with pytest.raises(UserError, match=r"--metric top5 is no metric; there are valid\.tta\.accuracy"):
-        sweep.collect(ROWS, [], "top5")
+        sweep.collect_metric(ROWS, [], "top5")
 
 
 def test_a_sweep_puts_the_working_tree_back_and_refuses_to_lose_changes(tmp_path, monkeypatch):
@@ -112,23 +112,23 @@ def test_a_sweep_puts_the_working_tree_back_and_refuses_to_lose_changes(tmp_path
     os.system(
         "git init -q && echo a > params.yaml && git add . && git -c user.name=t -c user.email=t@l commit -qm a"
     )
-    with sweep.working_tree_kept():
+    with sweep.keep_working_tree():
         Path("params.yaml").write_text("b\n")
     assert Path("params.yaml").read_text() == "a\n"
     Path("params.yaml").write_text("mine\n")
-    with pytest.raises(UserError, match="uncommitted changes"), sweep.working_tree_kept():
+    with pytest.raises(UserError, match="uncommitted changes"), sweep.keep_working_tree():
         pass
     assert Path("params.yaml").read_text() == "mine\n"
 
 
 def test_the_table_and_the_page_of_a_sweep():
     values = {"0.1": [0.9, 0.8, 0.85], "<0.2>": [0.7], "0.3": []}
-    lines = sweep.table("accuracy", "train_head.lr", values).splitlines()
+    lines = sweep.format_table("accuracy", "train_head.lr", values).splitlines()
     assert re.search(r"0\.1 +3 +0\.8500 +0\.0500 +0\.8000 \.\. 0\.9000", lines[1])
     assert re.search(r"<0\.2> +1 +0\.7000 +0\.0000", lines[2]) and "no run succeeded" in lines[3]
-    html = sweep.page("accuracy", "train_head.lr", values)
+    html = sweep.render_page("accuracy", "train_head.lr", values)
     assert "&lt;0.2&gt;" in html and 'src="http' not in html and "<script" not in html
-    assert "<svg" in html and html == sweep.page("accuracy", "train_head.lr", values)
+    assert "<svg" in html and html == sweep.render_page("accuracy", "train_head.lr", values)
 
 
 def test_plots_are_one_page_without_a_network(tmp_path, monkeypatch):
@@ -143,7 +143,7 @@ def test_plots_are_one_page_without_a_network(tmp_path, monkeypatch):
     answer = json.dumps({"data": {"Loss <of> it": [{"type": "vega", "content": json.dumps(spec)}]}})
     done = subprocess.CompletedProcess([], 0, stdout=f"a warning\n{answer}", stderr="")
     monkeypatch.setattr(plots.subprocess, "run", lambda *args, **kwargs: done)
-    html, count = plots.page([])
+    html, count = plots.render_page([])
     assert count == 1 and "Loss &lt;of&gt; it" in html and "accuracy" in html
     assert "<script" not in html and not re.search(r'(src|href)="http', html)
 
@@ -152,7 +152,7 @@ def test_a_failing_dvc_is_shown(monkeypatch):
     done = subprocess.CompletedProcess([], 1, stdout="", stderr="unknown Git revision 'nope'")
     monkeypatch.setattr(plots.subprocess, "run", lambda *args, **kwargs: done)
     with pytest.raises(UserError, match=r"dvc plots diff nope --json failed: unknown Git revision"):
-        plots.page(["nope"])
+        plots.render_page(["nope"])
 
 
 def steps_of(file):
@@ -197,7 +197,7 @@ def test_the_experiment_workflow_s_steps_run_here(tmp_path):
         "[exp][run][-S][train_head.lr=0.02;][touch][hacked]",
         "[metrics][diff][HEAD][--md]",
         "[params][diff][HEAD][--md]",
-        "[-m][unfreeze.plots][HEAD][workspace]",
+        "[-m][unfreeze.commands.plots][HEAD][workspace]",
     ]
     assert not (tmp_path / "hacked").exists()
     comparison = (tmp_path / "comparison.md").read_text()

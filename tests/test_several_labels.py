@@ -10,10 +10,10 @@ import pytest
 from chain import run_stages
 from PIL import Image
 
-from unfreeze.data.table import read_split
-from unfreeze.files import read_csv
+from unfreeze.commands.classifier import Classifier
+from unfreeze.core import tables
 from unfreeze.model.network import load_network
-from unfreeze.predict import Classifier
+from unfreeze.task.split_table import read_split
 
 LABELS = ["dark", "rare", "red"]
 
@@ -76,11 +76,13 @@ def test_the_chain_learns_them_and_says_so(project):
     assert valid["head"]["f2"] > valid["prevalence"]["f2"] + 0.1 and valid["head"]["map"] > 0.8
     assert said["train-head"].startswith(f"validation f2 {valid['head']['f2']:.4f}, log loss")
     assert "valid f2 of 16 images: prevalence" in said["tta-evaluate"]
-    found = json.loads((folder / "results/train_head/metrics.json").read_text())
-    assert found["cross_validation"]["folds"] == 2 and found["cross_validation"]["f2"]["mean"] > 0.6
-    epochs = read_csv(folder / "results/finetune/epochs.csv")
-    assert [epoch["phase"] for epoch in epochs] == ["frozen", "unfrozen"]
-    assert all(np.isfinite(float(epoch[key])) for epoch in epochs for key in ("train_loss", "valid_loss"))
+    folds = json.loads((folder / "results/train_head/metrics.json").read_text())["cross_validation"]
+    assert folds["folds"] == 2 and folds["f2"]["mean"] > 0.6
+    epochs = tables.read(
+        folder / "results/finetune/epochs.csv", {"phase": "text", "train_loss": "float", "valid_loss": "float"}
+    )
+    assert epochs["phase"].tolist() == ["frozen", "unfrozen"]
+    assert np.isfinite(epochs[["train_loss", "valid_loss"]]).all(axis=None)
     assert (folder / "results/finetune/live/plots/metrics/valid/f2.tsv").is_file()
 
 
@@ -89,16 +91,19 @@ def test_what_has_no_label_is_predicted_and_judged_nowhere(project):
     table = read_split(folder / "data/split.csv", 54)
     unlabelled = np.flatnonzero(np.isnan(table.targets).any(1))
     assert table.classes == LABELS and table.rows["test"].tolist() == unlabelled.tolist() and len(unlabelled) == 2
-    predictions = read_csv(folder / "results/evaluate/predictions.csv")
-    assert [p["labels"] for p in predictions if int(p["row"]) in unlabelled] == ["", ""]
-    assert "-" in [p["labels"] for p in predictions]  # known to have none
-    assert len(read_csv(folder / "results/train_head/out_of_fold.csv")) == 52
+    predictions = tables.read(folder / "results/evaluate/predictions.csv", {"row": "int", "labels": "text"})
+    assert predictions["labels"][predictions["row"].isin(unlabelled)].tolist() == ["", ""]
+    assert "-" in predictions["labels"].tolist()  # known to have none
+    probabilities = np.load(folder / "results/evaluate/probabilities.npy")
+    assert probabilities.shape == (18, 3) and np.isfinite(probabilities).all()
+    assert len(tables.read(folder / "results/train_head/out_of_fold.csv")) == 52
+    assert np.load(folder / "results/train_head/out_of_fold.npy").shape == (52, 3)
 
 
 def test_a_label_without_validation_images_has_the_common_threshold(project):
     folder, _ = project
-    per_class = {row["class"]: row for row in read_csv(folder / "results/evaluate/per_class.csv")}
-    assert per_class["rare"]["support"] == "0" and per_class["rare"]["ap"] == ""
+    per_class = tables.read(folder / "results/evaluate/per_class.csv").set_index("class")
+    assert per_class["support"]["rare"] == "0" and per_class["ap"]["rare"] == ""
     _, card = load_network(folder / "models/model.safetensors")
     assert len(set(card.thresholds["global"])) == 1
     assert card.thresholds["per_label"][LABELS.index("rare")] == card.thresholds["global"][0]

@@ -1,4 +1,4 @@
-"""What each of several ranks runs for tests/train/test_ranks.py: `train_on_ranks.py FOLDER RANKS`."""
+"""What each of several ranks runs for tests/device/test_ranks.py: `train_on_ranks.py FOLDER RANKS`."""
 
 import json
 import sys
@@ -9,17 +9,20 @@ import torch
 from torch import nn
 from torchvision.ops import StochasticDepth
 
-from unfreeze import draws
-from unfreeze.data.table import SplitTable
-from unfreeze.model.backbone import Backbone
+from unfreeze.core import draws
+from unfreeze.device.runtime import TrainingRuntimeParams, start
+from unfreeze.model.backbones.base import Backbone
 from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import Network
-from unfreeze.runtime import TrainingRuntimeParams, start
-from unfreeze.train.augment import AugmentParams, Images
+from unfreeze.task.multi import Multi
+from unfreeze.task.single import Single
+from unfreeze.task.split_table import SplitTable
 from unfreeze.train.finetune import Finetuning
 from unfreeze.train.history import History
-from unfreeze.train.loop import predict
 from unfreeze.train.schedule import FinetuneParams
+from unfreeze.views.augment import AugmentParams
+from unfreeze.views.images import Images
+from unfreeze.views.predict import Predictor
 
 ROWS = 26 + 13
 """Batches of 8, 8, 8 and 2 train: three ranks share them unevenly, and of the last one the first has no row."""
@@ -41,7 +44,7 @@ CASES = {
 class Doubles(Images):
     """Images in 64 bits, so that nothing but a fault makes more than a tiny difference."""
 
-    def at(self, size):
+    def resize(self, size):
         return self
 
     def plain(self, rows, epoch=0):
@@ -67,20 +70,34 @@ def build() -> Network:
 
 
 def train(fabric, folder: Path, case: str) -> tuple[dict[str, np.ndarray], list[float]]:
-    """The weights and the probabilities of the validation rows afterwards, and the loss of each step."""
+    """Return the weights and the logits of the validation rows afterwards, and the loss of each step."""
+    task = Multi if case == "several labels" else Single
     targets = np.arange(ROWS) % 3 // (1 + np.arange(ROWS) % 2)  # unequally frequent
-    if case == "several labels":
+    if task is Multi:
         targets = (draws.uniform(np.arange(ROWS), 3, 0, "labels") < [0.5, 0.3, 0.1]).astype(np.float32)
     pixels = (draws.uniform(np.arange(ROWS), 12 * 12 * 3, 0, "pixels") * 256).astype(np.uint8)
     numbers = draws.uniform(np.arange(ROWS), 1, 0, "numbers").astype(np.float32)
     rows = {"train": np.arange(26), "valid": np.arange(26, ROWS), "test": np.arange(0)}
-    table = SplitTable(["a", "b", "c"], rows, targets, np.full(ROWS, -1), [""] * ROWS)
+    table = SplitTable(
+        task=task(["a", "b", "c"]), rows=rows, targets=targets, folds=np.full(ROWS, -1), paths=[""] * ROWS
+    )
     images = Doubles(pixels.reshape(-1, 12, 12, 3), 8, fabric.device, numbers=numbers)
-    network, params = build(), FinetuneParams(**PARAMS | CASES[case])
-    augment, first = AugmentParams(set="top_down", max_zoom=1.1, pad=0), fabric.is_global_zero
-    with History(folder / case, table.headline, writes=first) as history:
-        list(Finetuning(fabric, network, images, table, augment, params, None, 1, history, None))
-    logits = predict(fabric, network, images.plain, rows["valid"], 4)
+    network = build()
+    with History(folder / case, table.task.headline, writes=fabric.is_global_zero) as history:
+        tuning = Finetuning(
+            fabric=fabric,
+            network=network,
+            images=images,
+            table=table,
+            augment=AugmentParams(set="top_down", max_zoom=1.1, pad=0),
+            params=FinetuneParams(**PARAMS | CASES[case]),
+            head_lr=None,
+            seed=1,
+            history=history,
+            checkpoint=None,
+        )
+        list(tuning)
+    logits = Predictor(fabric, network, images.plain, batch_size=4).predict(rows["valid"])
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
     return weights | {"logits": logits.numpy()}, [step.loss for step in history.steps]
 

@@ -7,45 +7,54 @@ import numpy as np
 import py7zr
 import pytest
 
-from unfreeze.console import UserError
-from unfreeze.data.archive import extract
-from unfreeze.data.table import SplitTable
-from unfreeze.evaluate.submission import SubmissionParams, plan, write_submission
-from unfreeze.files import read_csv
+from unfreeze.archive.extract import Destination, extract
+from unfreeze.core import tables
+from unfreeze.core.console import UserError
+from unfreeze.evaluate.results import Evaluation
+from unfreeze.evaluate.submission import SubmissionParams, plan, plan_submission, write_submission
+from unfreeze.task.kinds import TASKS
+from unfreeze.task.split_table import SplitTable
 
 PATHS = ["top/test/b.jpg", "top/test/a.jpg", "top/test/sub/c.png"]
 AUTO = SubmissionParams(sample="none", format="auto", positive="auto")
 
 
-def make_table(classes, paths=PATHS, multi=False):
+def make_table(classes, paths=PATHS, kind="single"):
     """Two validation images, then unlabelled test images."""
-    images = 2 + len(paths)
-    targets = np.full((images, len(classes)), np.nan, np.float32) if multi else np.full(images, -1)
+    task, images = TASKS[kind](classes), 2 + len(paths)
+    targets = task.blank_targets(images)
     targets[:2] = 0
-    rows = {"train": np.arange(0), "valid": np.arange(2), "test": np.arange(2, images)}
-    names = ["top/train/x.jpg", "top/train/y.jpg", *paths]
-    return SplitTable(list(classes), rows, targets, np.full(images, -1), names, multi)
+    return SplitTable(
+        task=task,
+        rows={"train": np.arange(0), "valid": np.arange(2), "test": np.arange(2, images)},
+        targets=targets,
+        folds=np.full(images, -1),
+        paths=["top/train/x.jpg", "top/train/y.jpg", *paths],
+    )
 
 
 def predict(table):
-    """Rows, probabilities and texts as the stage has them, different for every image."""
+    """An evaluation as the stage has it, its probabilities different for every image."""
     rows = np.concatenate([table.rows["valid"], table.rows["test"]])
-    probabilities = np.random.default_rng(1).random((len(rows), len(table.classes)))
-    if table.multi:
-        hot = probabilities > 0.5
-        predicted = [" ".join(c for c, h in zip(table.classes, row, strict=True) if h) or "-" for row in hot]
-        return rows, probabilities, predicted
-    probabilities /= probabilities.sum(1, keepdims=True)
-    return rows, probabilities, [table.classes[i] for i in probabilities.argmax(1)]
+    probabilities, thresholds = np.random.default_rng(1).random((len(rows), len(table.classes))), None
+    if table.task.uses_thresholds:
+        thresholds = [0.5] * len(table.classes)
+    else:
+        probabilities /= probabilities.sum(1, keepdims=True)
+    return Evaluation(table=table, rows=rows, methods={"tta": probabilities}, thresholds={"tta": thresholds})
 
 
 def submit(tmp_path, table, sample=None, **params):
-    """The lines of the submission, header first, and the probabilities and texts of its images by path."""
+    """The lines of the submission, header first, and the probabilities and labels of its images by path."""
     params = AUTO.model_copy(update=params)
-    found = plan(params, table, None if sample is None else ("sample.csv", sample.encode()))
-    rows, probabilities, predicted = predict(table)
-    write_submission(tmp_path / "submission.csv", found, rows, probabilities, predicted)
-    by_path = {table.paths[r]: (p, t) for r, p, t in zip(rows, probabilities, predicted, strict=True)}
+    planned = plan(params, table, None if sample is None else ("sample.csv", sample.encode()))
+    evaluation = predict(table)
+    write_submission(tmp_path / "submission.csv", planned, evaluation)
+    predicted = table.task.describe(table.task.decide(evaluation.final, evaluation.final_thresholds))
+    by_path = {
+        table.paths[row]: (p, label)
+        for row, p, label in zip(evaluation.rows, evaluation.final, predicted, strict=True)
+    }
     return read_lines(tmp_path / "submission.csv"), by_path
 
 
@@ -91,7 +100,7 @@ def test_columns_of_zeros_and_ones_are_flags(tmp_path):
     assert all(line[1:].count("1") == 1 for line in lines[1:])
     assert classes[lines[1].index("1") - 1] == images["top/test/a.jpg"][1]
     accept(submit(tmp_path, make_table(classes), sample, format="probabilities")[0], sample, "probabilities", "")
-    lines, images = submit(tmp_path, make_table(classes, multi=True), sample)
+    lines, images = submit(tmp_path, make_table(classes, kind="multi"), sample)
     tags = [name for name, cell in zip(classes, lines[1][1:], strict=True) if cell == "1"]
     assert tags == images["top/test/a.jpg"][1].split()
 
@@ -134,7 +143,7 @@ def test_one_column_of_class_names(tmp_path, cell):
 def test_one_column_of_tags(tmp_path):
     classes = ["clear", "haze", "primary"]
     sample = "image_name,tags\nc,clear primary\na,haze\nb,\n"
-    lines, images = submit(tmp_path, make_table(classes, multi=True), sample)
+    lines, images = submit(tmp_path, make_table(classes, kind="multi"), sample)
     accept(lines, sample, "labels", classes)
     assert [line[1] for line in lines[1:]] == [
         images[path][1].replace("-", "") for path in ("top/test/sub/c.png", "top/test/a.jpg", "top/test/b.jpg")
@@ -145,7 +154,7 @@ def test_without_a_sample(tmp_path):
     lines, images = submit(tmp_path, make_table(["a", "b"]))
     assert lines[0] == ["id", "a", "b"] and [line[0] for line in lines[1:]] == PATHS
     assert [float(cell) for cell in lines[1][1:]] == images[PATHS[0]][0].tolist()
-    assert submit(tmp_path, make_table(["a", "b"], multi=True))[0][0] == ["id", "tags"]
+    assert submit(tmp_path, make_table(["a", "b"], kind="multi"))[0][0] == ["id", "tags"]
     assert submit(tmp_path, make_table(["a", "b"]), format="labels")[0][0] == ["id", "label"]
     lines, _ = submit(tmp_path, make_table(["a", "b"]), format="flags")
     assert all(line[1:].count("1") == 1 for line in lines[1:])
@@ -233,7 +242,7 @@ def test_dog_breeds(real_data, tmp_path):
     with py7zr.SevenZipFile(real_data / "dog_breeds.7z") as archive:
         archive.extract(tmp_path, ["labels.csv"])
         names = sorted(name for name in archive.getnames() if name.startswith("test/"))
-    breeds = sorted({row["breed"] for row in read_csv(tmp_path / "labels.csv")})
+    breeds = sorted(set(tables.read(tmp_path / "labels.csv", {"breed": "text"})["breed"]))
     ids = [Path(name).stem for name in names]
     np.random.default_rng(0).shuffle(ids)
     sample = f"id,{','.join(breeds)}\n" + "".join(f"{text}{',0.008333333333333333' * 120}\n" for text in ids)
@@ -245,31 +254,45 @@ def test_dog_breeds(real_data, tmp_path):
 BIG = """
 import resource, sys, numpy as np
 from pathlib import Path
-from unfreeze.data.table import SplitTable
+from unfreeze.evaluate.results import Evaluation
 from unfreeze.evaluate.submission import SubmissionParams, plan_submission, write_submission
-count, tar, index, out = int(sys.argv[1]), *map(Path, sys.argv[2:])
+from unfreeze.task.single import Single
+from unfreeze.task.split_table import SplitTable
+count, folder, out = int(sys.argv[1]), *map(Path, sys.argv[2:])
 rows = np.arange(count)
 parts = {"train": rows[:0], "valid": rows[:0], "test": rows}
 paths = [f"test/{count - 1 - i}.jpg" for i in range(count)]
-table = SplitTable(["0", "1"], parts, np.full(count, -1), np.full(count, -1), paths)
+table = SplitTable(Single(["0", "1"]), parts, np.full(count, -1), np.full(count, -1), paths)
+positive = rows / count
+methods = {"tta": np.stack([1 - positive, positive], 1)}
+evaluation = Evaluation(table=table, rows=rows, methods=methods, thresholds={"tta": None})
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 params = SubmissionParams(sample="sample_submission.csv", format="auto", positive="auto")
-plan = plan_submission(params, table, index, tar)
-positive = rows / count
-print(write_submission(out, plan, rows, np.stack([1 - positive, positive], 1), ["0"] * count))
+plan = plan_submission(params, table, folder)
+print(write_submission(out, plan, evaluation))
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
+def test_a_sample_among_the_extracted_tables(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "sample.csv").write_text("id,x\nb,\na,\nc,\n")
+    tables_folder = tmp_path / "tables"
+    extract(source, Destination(tmp_path / "x.tar", tmp_path / "x.csv", tables_folder), 10**6)
+    table = make_table(["k", "l", "m"])
+    planned = plan_submission(AUTO.model_copy(update={"sample": "sample.csv"}), table, tables_folder)
+    assert planned.ids == ["b", "a", "c"] and planned.rows.tolist() == [2, 3, 4]
+    assert plan_submission(AUTO, table, tmp_path / "no folder").ids == PATHS
+
+
 def test_two_and_a_half_million_rows(real_data, tmp_path):
-    tar, index = tmp_path / "x.tar", tmp_path / "x.csv"
-    extract(real_data / "sample_submission.csv.7z", tar, index, 10**9)
-    [member] = read_csv(index)
-    with tar.open("rb") as file:
-        file.seek(int(member["offset"]))
-        sample = file.read(int(member["size"]))
+    tables_folder = tmp_path / "tables"
+    destination = Destination(tmp_path / "x.tar", tmp_path / "x.csv", tables_folder)
+    extract(real_data / "sample_submission.csv.7z", destination, 10**9)
+    sample = (tables_folder / "sample_submission.csv").read_bytes()
     count = sample.count(b"\n") - 1
-    arguments = [str(count), str(tar), str(index), str(tmp_path / "submission.csv")]
+    arguments = [str(count), str(tables_folder), str(tmp_path / "submission.csv")]
     done = subprocess.run([sys.executable, "-c", BIG, *arguments], capture_output=True, text=True, check=True)
     said, megabytes = done.stdout.splitlines()
     assert said == f"submission of {count:,} rows of probabilities"

@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from unfreeze.model.backbone import ARCHS, build_backbone
-from unfreeze.model.inference import GpuJoined, Joined, Winograd, _can_join, for_inference
+from unfreeze.model.backbone import build_backbone
+from unfreeze.model.backbones.torchvision import ARCHS
+from unfreeze.model.fast.fused_conv import CudnnFusedConv, FusedConv, WinogradConv
+from unfreeze.model.fast.inference import _can_fuse, for_inference
 from unfreeze.model.network import Network
 
 
@@ -50,26 +52,26 @@ def test_it_says_the_same_in_fewer_operations(arch, size, left):
     images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(1))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with torch.no_grad():
-        expected, found = network(images), folded(images)
-    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+        expected, output = network(images), folded(images)
+    assert torch.allclose(output, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
     assert batchnorms(folded) == left and (batchnorms(network) > left or not ARCHS[arch].batchnorm)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert not any(parameter.requires_grad for parameter in folded.parameters())
 
 
-def joined(group):
-    """How the convolutions of a folded group are joined: activation, and whether something is added before it."""
+def fused(group):
+    """The fused convolutions of a group: activation, and whether something is added before it."""
     return [
         (module.activation, len(node.args) == 2)
         for node in group.graph.nodes
-        if node.op == "call_module" and isinstance(module := group.get_submodule(node.target), Joined)
+        if node.op == "call_module" and isinstance(module := group.get_submodule(node.target), FusedConv)
     ]
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 def test_convolutions_take_along_what_follows_them():
     early = for_inference(network_of("resnet18", 64)).early
-    assert joined(early)[:5] == [("relu", False), ("relu", False), ("relu", True), ("relu", False), ("relu", True)]
+    assert fused(early)[:5] == [("relu", False), ("relu", False), ("relu", True), ("relu", False), ("relu", True)]
     assert not any(
         isinstance(module, nn.ReLU) and any(node.target == name for node in early.graph.nodes)
         for name, module in early.named_modules()
@@ -77,13 +79,13 @@ def test_convolutions_take_along_what_follows_them():
     mobile = [
         each
         for group in ("early", "late")
-        for each in joined(getattr(for_inference(network_of("mobilenet_v2", 64)), group))
+        for each in fused(getattr(for_inference(network_of("mobilenet_v2", 64)), group))
     ]
     assert mobile.count(("hardtanh", False)) == 35 and mobile.count((None, True)) == 10
 
 
 class Odd(nn.Module):
-    """What must not be joined, or only in part."""
+    """What must not be fused, or only in part."""
 
     def __init__(self):
         super().__init__()
@@ -101,11 +103,11 @@ class Odd(nn.Module):
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
-def test_only_what_may_be_joined_is():
+def test_only_what_may_be_fused_is():
     network = network_of("resnet18", 64)
     network.early, network.late = Odd().eval(), nn.Identity()
     folded, images = for_inference(network), torch.rand(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    assert joined(folded.early) == []
+    assert fused(folded.early) == []
     with torch.no_grad():
         assert torch.allclose(folded.early(images), network.early(images), atol=1e-6)
 
@@ -117,13 +119,15 @@ def test_only_what_may_be_joined_is():
         (None, {}, False), ("relu", {"groups": 4}, False), ("relu", {"padding": "same"}, False),
     ],
 )  # fmt: skip
-def test_a_gpu_joins_what_cudnn_knows(activation, other, expected):
+def test_a_gpu_fuses_what_cudnn_knows(activation, other, expected):
     """What it computes then is compared in test_gpu.py."""
     assert (
-        GpuJoined.suits(nn.Conv2d(**{"in_channels": 4, "out_channels": 4, "kernel_size": 3} | other), activation)
+        CudnnFusedConv.supports(
+            nn.Conv2d(**{"in_channels": 4, "out_channels": 4, "kernel_size": 3} | other), activation
+        )
         == expected
     )
-    assert not _can_join(torch.device("cuda"), half=False)
+    assert not _can_fuse(torch.device("cuda"), half=False)
 
 
 @pytest.mark.parametrize(("arch", "bound"), [("resnet18", 0.02), ("convnext_tiny", 0.02), ("vit_b_32", 0.02)])
@@ -132,9 +136,9 @@ def test_half_precision_is_near_and_its_head_gets_32_bits(arch, bound):
     folded = for_inference(network, half=True)
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        expected, found = network(images), folded(images)
-    assert found.dtype == torch.float32
-    error = ((found - expected).norm() / expected.norm()).item()
+        expected, output = network(images), folded(images)
+    assert output.dtype == torch.float32
+    error = ((output - expected).norm() / expected.norm()).item()
     assert 0 < error < bound
 
 
@@ -145,16 +149,16 @@ from test_inference import for_inference, network_of
 network = network_of("resnet18", 64)
 images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 with torch.no_grad():
-    expected, found = network(images), for_inference(network, half=True)(images)
-print(((found - expected).norm() / expected.norm()).item())
+    expected, output = network(images), for_inference(network, half=True)(images)
+print(((output - expected).norm() / expected.norm()).item())
 """
 
 
 def test_half_precision_works_where_onednn_may_not_compute_in_it():
     command = [sys.executable, "-c", HALF_WITHOUT_THE_INSTRUCTIONS, str(Path(__file__).parent)]
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
-    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    assert 0 < float(found) < 0.02
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert 0 < float(output) < 0.02
 
 
 @pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="this torch has no MKL")
@@ -166,13 +170,13 @@ def test_large_convolutions_are_computed_by_winograd_s_algorithm(arch, count, mo
     fast = for_inference(network)
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
     exact = for_inference(network)
-    layers = [module for module in fast.modules() if isinstance(module, Winograd)]
-    assert len(layers) == count and not any(isinstance(module, Winograd) for module in exact.modules())
+    layers = [module for module in fast.modules() if isinstance(module, WinogradConv)]
+    assert len(layers) == count and not any(isinstance(module, WinogradConv) for module in exact.modules())
     many, few = (torch.rand(n, 3, side, side, generator=generator) for n, side in ((8, 128), (1, 32)))
     with torch.no_grad():
         fast(few)
-        assert all(layer.weights is None for layer in layers)
-        expected, found = exact(many), fast(many)
-    assert any(layer.weights is not None for layer in layers)
-    assert 0 < (found - expected).norm() <= 1e-5 * expected.norm()
-    assert not any(isinstance(module, Winograd) for module in for_inference(network, half=True).modules())
+        assert all(layer.transformed is None for layer in layers)
+        expected, output = exact(many), fast(many)
+    assert any(layer.transformed is not None for layer in layers)
+    assert 0 < (output - expected).norm() <= 1e-5 * expected.norm()
+    assert not any(isinstance(module, WinogradConv) for module in for_inference(network, half=True).modules())

@@ -1,10 +1,13 @@
+import json
+
 import pytest
 import torch
+from safetensors import safe_open
+from stored_data import stored
 from torch import nn
 
-from unfreeze.console import UserError
+from unfreeze.core.console import UserError
 from unfreeze.model.backbone import ModelParams, build_backbone
-from unfreeze.model.dropout import Dropout
 from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import Network, assemble, load_head, load_network, save_head, save_network
 
@@ -15,22 +18,6 @@ AUGMENT = {"set": "basic", "max_zoom": 1.1, "pad": 0}
 @pytest.fixture
 def network():
     return Network(build_backbone("resnet18", "none", 1), build_head(1024, 3, COURSE, 1))
-
-
-def test_the_head_is_the_course_s():
-    head = build_head(1024, 2, COURSE, 0)
-    assert [type(layer).__name__ for layer in head] == [
-        "BatchNorm1d", "Dropout", "Linear", "ReLU", "BatchNorm1d", "Dropout", "Linear",
-    ]  # fmt: skip
-    assert sum(p.numel() for p in head.parameters()) == 528_898
-    assert [head[1].p, head[5].p] == [0.25, 0.5]
-    assert head[2].weight.std().item() == pytest.approx((2 / 1024) ** 0.5, rel=0.01)  # Kaiming, fan in
-    assert not head[2].bias.any()
-
-
-def test_no_hidden_layer_is_the_linear_probe():
-    head = build_head(10, 2, HeadParams(hidden=[], dropout=[0.5]), 0)
-    assert [type(layer).__name__ for layer in head] == ["BatchNorm1d", "Dropout", "Linear"]
 
 
 def test_every_parameter_is_in_exactly_one_group(network):
@@ -86,10 +73,11 @@ def test_the_head_on_features_equals_the_whole_network(network):
 
 def test_a_network_comes_back_from_its_one_file_and_the_bytes_repeat(tmp_path, network):
     save_head(tmp_path / "head.safetensors", network.head, COURSE, ["a", "b", "ç"], 0.01)
-    _head, params, classes, lr = load_head(tmp_path / "head.safetensors")
-    assert (params, classes, lr) == (COURSE, ["a", "b", "ç"], 0.01)
-    model = ModelParams(arch="resnet18", weights="none", stem="imagenet", size=32)
-    whole, card, lr = assemble(model, tmp_path / "head.safetensors", "crop", 36, AUGMENT, seed=1)
+    trained = load_head(tmp_path / "head.safetensors")
+    assert (trained.params, trained.classes, trained.lr) == (COURSE, ["a", "b", "ç"], 0.01)
+    assert not trained.head.training and not moved(snapshot(network.head), trained.head)
+    model = ModelParams(arch="resnet18", weights="none", stem="imagenet", image_size=32)
+    whole, card, lr = assemble(model, tmp_path / "head.safetensors", stored(36), AUGMENT, seed=1)
     assert lr == 0.01
     for name in ("one", "two"):
         save_network(tmp_path / name, whole, card)
@@ -101,10 +89,34 @@ def test_a_network_comes_back_from_its_one_file_and_the_bytes_repeat(tmp_path, n
     assert torch.equal(again(images), network.eval()(images))
 
 
+def card_in(path):
+    with safe_open(path, framework="pt") as file:
+        assert list(file.metadata()) == ["unfreeze"]
+        return json.loads(file.metadata()["unfreeze"])
+
+
+def test_the_cards_in_the_files_keep_their_keys(tmp_path, network):
+    """Whoever has a file of an earlier version reads it by these."""
+    save_head(tmp_path / "head.safetensors", network.head, COURSE, ["a", "b", "c"], 0.01)
+    assert list(card_in(tmp_path / "head.safetensors")) == ["classes", "dropout", "hidden", "lr"]
+    model = ModelParams(arch="resnet18", weights="none", stem="small", image_size=32)
+    numbers = [{"name": "age", "mean": 1.0}]
+    data = stored(36, channels="rgba", numbers=numbers)
+    whole, card, _lr = assemble(model, tmp_path / "head.safetensors", data, AUGMENT, seed=1)
+    save_network(tmp_path / "model.safetensors", whole, card)
+    card = card_in(tmp_path / "model.safetensors")
+    assert list(card) == [
+        "arch", "augment", "channels", "classes", "dropout", "fit", "hidden", "mean", "numbers", "seed", "size",
+        "std", "stem", "stored_size", "thresholds", "weights",
+    ]  # fmt: skip
+    assert (card["size"], card["stored_size"], card["channels"], card["numbers"]) == (32, 36, "rgba", numbers)
+    assert len(card["mean"]) == len(card["std"]) == 4
+
+
 def test_a_network_built_for_one_size_comes_back_for_that_size(tmp_path):
     save_head(tmp_path / "head.safetensors", build_head(1536, 2, COURSE, 1), COURSE, ["a", "b"], None)
-    model = ModelParams(arch="vit_b_32", weights="none", stem="imagenet", size=64)
-    whole, card, _ = assemble(model, tmp_path / "head.safetensors", "crop", 64, AUGMENT, seed=1)
+    model = ModelParams(arch="vit_b_32", weights="none", stem="imagenet", image_size=64)
+    whole, card, _ = assemble(model, tmp_path / "head.safetensors", stored(64), AUGMENT, seed=1)
     path = tmp_path / "model.safetensors"
     save_network(path, whole, card)
     again, _card = load_network(path)
@@ -128,40 +140,9 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, network):
 
 
 def test_normalisation_is_part_of_the_network(network):
-    seen = []
-    network.early.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    inputs = []
+    network.early.register_forward_pre_hook(lambda module, args: inputs.append(args[0]))
     network.eval()(torch.full((1, 3, 32, 32), 0.5))
     expected = (0.5 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
-    assert torch.allclose(seen[0][0, :, 0, 0], expected)
+    assert torch.allclose(inputs[0][0, :, 0, 0], expected)
     assert isinstance(network.early, nn.Sequential)
-
-
-@pytest.mark.parametrize("p", [0.25, 0.5, 0.1])
-def test_dropout_keeps_the_mean_and_is_off_in_evaluation(p):
-    values = torch.ones(1000, 200, dtype=torch.float64)
-    dropout = Dropout(p)
-    torch.manual_seed(1)
-    first = dropout(values)
-    torch.manual_seed(1)
-    assert torch.equal(dropout(values), first) and not torch.equal(dropout(values), first)
-    assert set(first.unique().tolist()) == {0.0, 1 / (1 - round(p * 2**16) / 2**16)}
-    gone = (first == 0).double()
-    assert gone.mean().item() == pytest.approx(p, abs=5 * (p * (1 - p) / 200_000) ** 0.5)
-    assert first.double().mean().item() == pytest.approx(1, abs=0.01)
-    # Each is dropped for itself, whatever its neighbours and those below it.
-    for one, other in ((gone[:, 1:], gone[:, :-1]), (gone[1:], gone[:-1])):
-        assert (one * other).mean().item() == pytest.approx(p**2, abs=0.005)
-    assert dropout(values.bfloat16()).dtype == torch.bfloat16
-    assert dropout.eval()(values) is values and Dropout(0.0)(values) is values
-
-
-@pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 3, 5), (0, 4)])
-def test_dropout_takes_any_shape(shape):
-    assert Dropout(0.5)(torch.ones(shape)).shape == shape
-
-
-def test_dropout_gives_what_is_kept_its_gradient():
-    values = torch.ones(100, requires_grad=True)
-    out = Dropout(0.5)(values)
-    out.sum().backward()
-    assert torch.equal(values.grad, out.detach())

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d
 
-from unfreeze.model import winograd
+from unfreeze.model.fast import winograd
 
 
 def random(*shape, seed=0):
@@ -14,7 +14,7 @@ def random(*shape, seed=0):
 @pytest.mark.parametrize(("bias", "added", "relu"), [(False,) * 3, (True, False, True), (True, True, True)])
 def test_it_is_the_convolution(side, bias, added, relu, monkeypatch):
     """In 64 bits all that is left of the difference is rounding, and in 32 bits it is small."""
-    monkeypatch.setattr(winograd, "BLOCK", 36 * 4 * 6 * 3)  # the images never fit into one block
+    monkeypatch.setattr(winograd, "TILE_BYTES", 36 * 4 * 6 * 3)  # the images never fit into one block
     images, weight = random(5, 3, *side), random(6, 3, 3, 3, seed=1)
     offsets, other = random(6, seed=2) if bias else None, random(5, 6, *side, seed=3) if added else None
     expected = conv2d(images, weight, offsets, padding=1)
@@ -22,15 +22,15 @@ def test_it_is_the_convolution(side, bias, added, relu, monkeypatch):
     expected = expected.relu() if relu else expected
     for dtype, error in ((torch.float64, 1e-13), (torch.float32, 5e-6)):
         each = [None if given is None else given.to(dtype) for given in (images, weight, offsets, other)]
-        found = winograd.convolve(each[0], winograd.mapped(each[1]), each[2], each[3], relu)
-        assert found.shape == expected.shape and found.dtype == dtype
-        assert found.is_contiguous(memory_format=torch.channels_last)
-        assert (found.double() - expected).norm() <= error * expected.norm()
+        output = winograd.convolve(each[0], winograd.transform_weights(each[1]), each[2], each[3], relu)
+        assert output.shape == expected.shape and output.dtype == dtype
+        assert output.is_contiguous(memory_format=torch.channels_last)
+        assert (output.double() - expected).norm() <= error * expected.norm()
 
 
 def test_inputs_stay_as_they_are():
     images, other, weight = (random(2, 4, 8, 8, seed=seed) for seed in range(3))
-    weight = winograd.mapped(random(4, 4, 3, 3))
+    weight = winograd.transform_weights(random(4, 4, 3, 3))
     before = [each.clone() for each in (images, other, weight)]
     winograd.convolve(images, weight, None, other, relu=True)
     assert all(map(torch.equal, (images, other, weight), before))
@@ -50,10 +50,10 @@ WIDE = {"in_channels": 128, "out_channels": 128, "kernel_size": 3, "padding": 1}
 )  # fmt: skip
 def test_it_takes_what_it_computes_and_is_faster_for(other, monkeypatch):
     monkeypatch.delenv("MKL_CBWR", raising=False)
-    assert winograd.suits(nn.Conv2d(**WIDE)) and winograd.suits(nn.Conv2d(**WIDE | {"in_channels": 64}))
-    assert not winograd.suits(nn.Conv2d(**WIDE | other))
+    assert winograd.supports(nn.Conv2d(**WIDE)) and winograd.supports(nn.Conv2d(**WIDE | {"in_channels": 64}))
+    assert not winograd.supports(nn.Conv2d(**WIDE | other))
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")  # runtime.strict
-    assert not winograd.suits(nn.Conv2d(**WIDE))
+    assert not winograd.supports(nn.Conv2d(**WIDE))
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,4 @@ def test_it_takes_what_it_computes_and_is_faster_for(other, monkeypatch):
     ],
 )  # fmt: skip
 def test_few_tiles_or_tiles_over_the_edges_are_not_worth_it(shape, expected):
-    assert winograd.pays(torch.empty(shape)) == expected
+    assert winograd.is_faster(torch.empty(shape)) == expected

@@ -3,15 +3,13 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from chain import ROOT, run_stages
-from made_up_results import params, pixels, results, several
+from made_up_results import params, pixels, results, several, side
 
-from unfreeze.report.comparison import Side
 from unfreeze.report.comparison import render as render_comparison
 from unfreeze.report.page import render
 
@@ -35,8 +33,8 @@ def browser(tmp_path_factory) -> Iterator:
 
 # What makes the real pages cheap: small images, and the least training that there is.
 CHEAP = {
-    "decode": {"size": 112},
-    "model": {"size": 96},
+    "decode": {"image_size": 112},
+    "model": {"image_size": 96},
     "precompute": {"views": 0},
     "find_lr": {"steps": 20},
     "finetune": {"frozen_cycles": 1, "cycles": 0, "cycle_len": 1, "cycle_mult": 1, "bn_freeze": False},
@@ -53,8 +51,7 @@ def make(name: str, folder: Path, request: pytest.FixtureRequest) -> Path:
     if name in ("two", "several", "many"):
         if name == "two":
             given, images = results(["cat", "<dog> & 'co'"], 80), pixels(82, 96)
-            trained = [line | {"split": "train", "label": "cat"} for line in given.split[80:]]
-            given = replace(given, split=[*given.split[:80], *trained])
+            given.split.loc[80:, ["label", "split"]] = ["cat", "train"]
         elif name == "several":
             given, images = several(), pixels(8)
         else:
@@ -240,12 +237,10 @@ def test_a_large_matrix_can_be_used_by_keys(open_page):
 
 
 def test_images_of_a_comparison_are_enlarged(browser, tmp_path):
-    sides = [
-        Side(name, params(), given.metrics, given.head_epochs, given.predictions)
-        for name, given in (("one", results(["cat", "dog"], 20, wrong=9)), ("two", results(["cat", "dog"], 20)))
-    ]
-    rows = {path: i for i, path in enumerate(sides[0].predictions.path)}
-    (tmp_path / "index.html").write_text(render_comparison(*sides, pixels(20, 96), rows), encoding="utf-8")
+    one, other = side("one", results(["cat", "dog"], 20, wrong=9)), side("two", results(["cat", "dog"], 20))
+    rows = {path: i for i, path in enumerate(one.predictions["path"])}
+    html = render_comparison(one, other, pixels(20, 96), rows)
+    (tmp_path / "index.html").write_text(html, encoding="utf-8")
     page, complaints = browser.new_page(), []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))

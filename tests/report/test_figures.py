@@ -10,22 +10,24 @@ from unfreeze.report import figures
 RATES = np.geomspace(1e-5, 1, 30)
 LOSSES = {"training": [1, 0.5, 0.4], "validation": [1, float("nan"), 0.5]}
 CHARTS: dict[str, Callable[[str], str]] = {
-    "lr_finder": lambda name: figures.lr_finder(name, RATES, 1 + RATES, RATES, {"steepest": 0.01, "tenth": 0.1}),
-    "schedule": lambda name: figures.schedule(name, {"head": RATES, "fine-tuning": RATES[:5]}),
-    "by_epoch_and_rate": lambda name: figures.by_epoch(
+    "lr_finder": lambda name: figures.draw_lr_finder(
+        name, RATES, 1 + RATES, RATES, {"steepest": 0.01, "tenth": 0.1}
+    ),
+    "schedule": lambda name: figures.draw_schedule(name, {"head": RATES, "fine-tuning": RATES[:5]}),
+    "by_epoch_and_rate": lambda name: figures.draw_epochs(
         name,
         "loss",
         LOSSES,
         ["head", "head", "frozen"],
         [([0.5, 1, 1.5], [0.1, 0.2, 0]), ([2.5, 3.4], [0.1, 0])],
     ),
-    "overlay": lambda name: figures.overlay(name, "loss", [[1, 0.5, 0.4], [1, float("nan")]]),
-    "curve": lambda name: figures.curve(
+    "overlay": lambda name: figures.draw_overlay(name, "loss", [[1, 0.5, 0.4], [1, float("nan")]]),
+    "curve": lambda name: figures.draw_curves(
         name, ("recall", "precision"), {"a": ([0, 1], [1, 0]), "b": ([0, 1], [1, 1])}, diagonal=True, marks=[0.25]
     ),
-    "sizes": lambda name: figures.sizes(name, [40, 80], [30, 30], [9, 1]),
-    "by_epoch": lambda name: figures.by_epoch(name, "loss", LOSSES, ["head", "head", "frozen"]),
-    "reliability": lambda name: figures.reliability(
+    "sizes": lambda name: figures.draw_sizes(name, [40, 80], [30, 30], [9, 1]),
+    "by_epoch": lambda name: figures.draw_epochs(name, "loss", LOSSES, ["head", "head", "frozen"]),
+    "reliability": lambda name: figures.draw_reliability(
         name, [0.5, 0.9], [0.4, 1.0], [10, 30], [(0.2, 0.7), (0.9, 1.0)]
     ),
 }
@@ -79,7 +81,7 @@ def test_a_long_line_is_thinned_and_keeps_its_ends() -> None:
     x, y = figures._points(np.arange(100_000), np.arange(100_000))
     assert len(x) == figures._MOST_POINTS
     assert (x[0], x[-1], y[-1]) == (0, 99_999, 99_999)
-    assert len(figures.schedule("a", {"head": np.ones(100_000)})) < 100_000
+    assert len(figures.draw_schedule("a", {"head": np.ones(100_000)})) < 100_000
 
 
 def test_numbers_that_are_not_finite_are_left_out() -> None:
@@ -88,5 +90,5 @@ def test_numbers_that_are_not_finite_are_left_out() -> None:
 
 
 def test_one_epoch_and_one_bin_are_charts_too() -> None:
-    assert parsed(figures.by_epoch("a", "loss", {"training": [1.0]}, ["head"])) is not None
-    assert parsed(figures.reliability("b", [0.9], [1.0], [3], [(0.4, 1.0)])) is not None
+    assert parsed(figures.draw_epochs("a", "loss", {"training": [1.0]}, ["head"])) is not None
+    assert parsed(figures.draw_reliability("b", [0.9], [1.0], [3], [(0.4, 1.0)])) is not None

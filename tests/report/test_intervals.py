@@ -5,11 +5,12 @@ import pytest
 from made_up_results import results, several
 from sklearn.metrics import f1_score, matthews_corrcoef, precision_score, recall_score
 
-from unfreeze import draws
-from unfreeze.evaluate import metrics, multilabel
+from unfreeze.core import draws
 from unfreeze.report import intervals as module
-from unfreeze.report.galleries import Predictions
-from unfreeze.report.intervals import intervals, resamples_of_ranks, weights, wilson_interval
+from unfreeze.report.intervals import compute_intervals, count_rank_resamples, draw_weights, wilson_interval
+from unfreeze.task import metrics, multilabel
+from unfreeze.task.multi import Multi
+from unfreeze.task.predictions import Predictions
 
 KEY = (1, "report", "bootstrap")
 
@@ -34,7 +35,7 @@ def known(shown: Predictions) -> dict:
 
 def test_intervals_of_the_confusion_matrix_are_those_of_drawing_images_again() -> None:
     shown = results(["a", "b", "c"], 90, wrong=20).predictions
-    found = intervals(known(shown), shown, 1)
+    found = compute_intervals(known(shown), shown, 1)
     rng = np.random.default_rng(0)
     drawn = [rng.integers(0, 90, 90) for _ in range(400)]
     for name, score in {
@@ -63,15 +64,15 @@ def guessed(count: int, classes: int) -> Predictions:
 def test_those_of_roc_auc_and_calibration_are_those_of_a_plain_loop(classes) -> None:
     shown = guessed(40, classes)
     p, given = shown.probabilities.astype(np.float64), known(shown)
-    found = intervals(given, shown, 1)
-    drawn = np.concatenate(list(weights(40, 1000, *KEY)), axis=1)
+    found = compute_intervals(given, shown, 1)
+    drawn = np.concatenate(list(draw_weights(40, 1000, *KEY)), axis=1)
     again = [np.repeat(np.arange(40), column) for column in drawn.T]
     areas = [metrics.roc_auc(p[i], shown.actual[i]) for i in again]
     assert found["roc_auc"] == pytest.approx(moved(areas, given["roc_auc"]), abs=1e-9)
     errors = [metrics.calibration_error(p[i], shown.actual[i]) for i in again]
     assert found["ece"] == pytest.approx(moved(errors, given["ece"]), abs=1e-7)
     assert all(found[name][0] < given[name] < found[name][1] for name in ("roc_auc", "ece"))
-    assert found == intervals(given, shown, 1)
+    assert found == compute_intervals(given, shown, 1)
 
 
 def test_those_of_means_over_labels_are_those_of_a_plain_loop() -> None:
@@ -82,12 +83,12 @@ def test_those_of_means_over_labels_are_those_of_a_plain_loop() -> None:
     p = np.round(0.6 * rng.random((30, 5)) + 0.4 * actual, 1)
     assert 0 < actual[:, 3].sum() < 3 and not actual[:, 4].any()
     shown = replace(
-        several().predictions, classes=list("abcde"), row=np.arange(30), actual=actual, predicted=(p >= 0.5) * 1,
-        probabilities=p.astype(np.float32),
+        several().predictions, task=Multi(list("abcde")), row=np.arange(30), actual=actual.astype(np.float32),
+        predicted=(p >= 0.5).astype(np.float32), probabilities=p.astype(np.float32),
     )  # fmt: skip
     numbers = multilabel.scores(p, actual, [0.5] * 5)
-    found = intervals(numbers, shown, 1)
-    drawn = np.concatenate(list(weights(30, 1000, *KEY)), axis=1)
+    found = compute_intervals(numbers, shown, 1)
+    drawn = np.concatenate(list(draw_weights(30, 1000, *KEY)), axis=1)
     again = [multilabel.scores(p[i], actual[i], [0.5] * 5) for i in (np.repeat(np.arange(30), w) for w in drawn.T)]
     for name in ("map", "precision", "recall", "f1"):
         assert found[name] == pytest.approx(moved([each[name] for each in again], numbers[name]), abs=1e-6), name
@@ -98,14 +99,14 @@ def test_those_of_means_over_labels_are_those_of_a_plain_loop() -> None:
 def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
     shown = guessed(400, 3)
     losses = -np.log(shown.probabilities[np.arange(400), shown.actual].astype(np.float64))
-    found = intervals({"count": 400, "log_loss": losses.mean()}, shown, 1)["log_loss"]
+    found = compute_intervals({"count": 400, "log_loss": losses.mean()}, shown, 1)["log_loss"]
     half = 1.96 * losses.std() / 20
     assert found == pytest.approx((losses.mean() - half, losses.mean() + half), abs=0.2 * half)
-    assert found != intervals({"count": 400, "log_loss": losses.mean()}, shown, 2)["log_loss"]
+    assert found != compute_intervals({"count": 400, "log_loss": losses.mean()}, shown, 2)["log_loss"]
 
 
 def test_weights_count_draws_with_replacement() -> None:
-    blocks = list(weights(7, 120, *KEY))
+    blocks = list(draw_weights(7, 120, *KEY))
     assert [block.shape for block in blocks] == [(7, 50), (7, 50), (7, 20)]
     assert all((block.sum(0) == 7).all() for block in blocks)
     first = draws.generator(*KEY).integers(0, 7, 7)
@@ -113,14 +114,14 @@ def test_weights_count_draws_with_replacement() -> None:
 
 
 def test_there_are_fewer_resamples_of_many_images_and_classes() -> None:
-    assert [resamples_of_ranks(*size) for size in ((153, 2), (100_000, 2), (100_000, 120), (10**7, 120))] == [
+    assert [count_rank_resamples(*size) for size in ((153, 2), (100_000, 2), (100_000, 120), (10**7, 120))] == [
         1000, 1000, 166, 100,
     ]  # fmt: skip
 
 
 def test_a_perfect_model_has_a_perfect_interval_but_for_its_accuracy() -> None:
     shown = results(["a", "b"], 20, wrong=0).predictions
-    found = intervals(known(shown), shown, 1)
+    found = compute_intervals(known(shown), shown, 1)
     for name in ("f1", "matthews", "roc_auc"):
         assert found[name] == pytest.approx((1, 1)), name
     assert 0.8 < found["accuracy"][0] < 0.9 and found["accuracy"][1] == pytest.approx(1)
@@ -130,15 +131,15 @@ def test_what_is_undefined_has_none() -> None:
     shown = replace(guessed(20, 3), actual=np.zeros(20, dtype=np.int64))
     given = known(shown)
     assert given["roc_auc"] is None
-    assert set(intervals(given, shown, 1)) == set(given) - {"count", "roc_auc"}
+    assert set(compute_intervals(given, shown, 1)) == set(given) - {"count", "roc_auc"}
 
 
 @pytest.mark.parametrize("made", [lambda: results(["a", "b", "c"], 90, wrong=20), several])
 def test_with_fewer_resamples_at_a_time_intervals_are_the_same(made, monkeypatch) -> None:
     shown = made().predictions
     given = {"count": 1, **dict.fromkeys(("roc_auc", "ece", "map", "f1", "precision", "recall"), 0.5)}
-    whole = intervals(given, shown, 1)
-    blocks = len(list(weights(len(shown.row), 20, 1)))
-    monkeypatch.setattr(module, "DRAWN", 3 * len(shown.row))
-    assert len(list(weights(len(shown.row), 20, 1))) > blocks
-    assert intervals(given, shown, 1) == whole
+    whole = compute_intervals(given, shown, 1)
+    blocks = len(list(draw_weights(len(shown.row), 20, 1)))
+    monkeypatch.setattr(module, "WEIGHTS_AT_ONCE", 3 * len(shown.row))
+    assert len(list(draw_weights(len(shown.row), 20, 1))) > blocks
+    assert compute_intervals(given, shown, 1) == whole

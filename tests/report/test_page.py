@@ -6,13 +6,16 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from made_up_results import lines, params, pixels, results, several
+from made_up_results import params, pixels, results, several, table, without_lines
 from PIL import Image
 
-from unfreeze.console import UserError
-from unfreeze.report import problems
-from unfreeze.report.album import thumbnail
-from unfreeze.report.page import render, shorten
+from unfreeze.core.console import UserError
+from unfreeze.report import similarity
+from unfreeze.report.album import encode_thumbnail
+from unfreeze.report.page import render
+from unfreeze.report.results import DUPLICATES, REJECTED
+from unfreeze.report.template import shorten
+from unfreeze.task.multi import Multi
 
 VOID = {"meta", "img", "wbr", "br", "path", "use"}
 
@@ -84,8 +87,9 @@ def test_every_image_has_an_alternative_text_and_its_caption() -> None:
 )
 def test_hostile_names_are_only_text(name: str) -> None:
     given = results([name, "dog"], 12)
-    given = replace(given, rejected=lines("path reason", (name, name)),
-                    duplicates=lines("path same_as action", (name, name, "dropped")))  # fmt: skip
+    given = replace(
+        given, rejected=table(REJECTED, (name, name)), duplicates=table(DUPLICATES, (name, name, "dropped"))
+    )
     html = render(given, pixels(12), params(weights=name))
     page = Outline(html)
     assert [tag for tag, _ in page.tags].count("script") == 2
@@ -158,7 +162,7 @@ def test_without_test_labels_the_page_says_what_the_thresholds_were_tuned_on() -
     assert "also guided the training, and the thresholds were tuned on them, so take this number" in text
     assert "unlabelled 1 1" in text and "5.png" not in text
     folds = {"folds": 3, "f2": {"mean": 0.5, "std": 0.25}, "map": {"mean": 0.25, "std": 0.125}}
-    given = replace(several(), head_metrics={"cross_validation": folds})
+    given = replace(several(), cross_validation=folds)
     assert "over 3 folds: F2 0.500 ± 0.250, mAP 0.250 ± 0.125 (mean" in squeezed(
         render(given, pixels(6), params())
     )
@@ -166,15 +170,15 @@ def test_without_test_labels_the_page_says_what_the_thresholds_were_tuned_on() -
 
 def test_many_labels_and_noisy_pictures_stay_under_8_mb() -> None:
     rng = np.random.default_rng(0)
-    actual, predicted = (rng.integers(0, 2, (600, 60)).astype(np.int8) for _ in range(2))
+    actual, predicted = (rng.integers(0, 2, (600, 60)).astype(np.float32) for _ in range(2))
     given = several()
     shown = replace(
-        given.predictions, classes=[f"label {i}" for i in range(60)], row=np.arange(600), path=["x.png"] * 600,
-        split=np.array(["test"] * 600), actual=actual, predicted=predicted,
+        given.predictions, task=Multi([f"label {i}" for i in range(60)]), row=np.arange(600),
+        path=np.array(["x.png"] * 600, object), split=np.full(600, 2), actual=actual, predicted=predicted,
         uncertainty=np.zeros(600, np.float32), probabilities=rng.random((600, 60), dtype=np.float32),
     )  # fmt: skip
     html = render(
-        replace(given, predictions=shown, heat=given.heat[:0], heat_rows=[]),
+        replace(given, predictions=shown, heat=given.heat[:0], gradcam=given.gradcam[:0]),
         pixels(600, 160),
         params(per_gallery=8),
     )
@@ -188,7 +192,7 @@ def test_cross_validation_is_shown_with_its_spread() -> None:
         "accuracy": {"mean": 0.95, "std": 0.01},
         "log_loss": {"mean": 0.2, "std": 0.02},
     }
-    given = replace(results(["cat", "dog"], 20), head_metrics={"cross_validation": cross_validation})
+    given = replace(results(["cat", "dog"], 20), cross_validation=cross_validation)
     assert "over 5 folds: accuracy 95.0% ± 1.0%, log loss 0.200 ± 0.020" in squeezed(
         render(given, pixels(20), params())
     )
@@ -198,8 +202,8 @@ def test_the_data_are_counted() -> None:
     given = results(["cat", "dog"], 20)
     given = replace(
         given,
-        rejected=lines("path reason", ("a", "empty file"), ("b", "empty file"), ("c", "truncated")),
-        duplicates=lines("path same_as action", ("d", "e", "dropped")),
+        rejected=table(REJECTED, ("a", "empty file"), ("b", "empty file"), ("c", "truncated")),
+        duplicates=table(DUPLICATES, ("d", "e", "dropped")),
     )
     text = squeezed(render(given, pixels(20, 16), params()))
     assert (
@@ -215,11 +219,17 @@ def test_stages_that_did_not_run_have_no_chart() -> None:
     given = results(["cat", "dog"], 20)
     text = squeezed(render(given, pixels(20), params()))
     assert "Learning-rate finder" in text and "Learning-rate finder of the whole network" in text
-    given = replace(given, lr_curve=[], finetune_curve=[], head_steps=[], head_epochs=[])
+    given = replace(
+        given,
+        head=without_lines(given.head, "lr_curve", "steps", "epochs"),
+        finetune=without_lines(given.finetune, "lr_curve"),
+    )
     text = squeezed(render(given, pixels(20), params()))
     assert "Learning-rate finder" not in text
     assert "Learning-rate schedule" in text
-    given = replace(given, finetune_steps=[], finetune_epochs=[], reliability=[])
+    given = replace(
+        given, finetune=without_lines(given.finetune, "steps", "epochs"), reliability=given.reliability[:0]
+    )
     text = squeezed(render(given, pixels(20), params()))
     assert "Learning-rate" not in text and "Reliability" not in text and "Losses" not in text and "ROC" in text
     given = replace(given, features=given.features[:0])
@@ -264,12 +274,12 @@ def decoded(uri: str) -> Image.Image:
 
 def test_small_images_are_kept_exactly() -> None:
     image = pixels(1, 64)[0]
-    assert np.array_equal(np.asarray(decoded(thumbnail(image))), image)
+    assert np.array_equal(np.asarray(decoded(encode_thumbnail(image))), image)
 
 
 def test_large_images_are_made_small() -> None:
     image = np.full((400, 400, 3), (200, 100, 50), dtype=np.uint8)
-    thumb = decoded(thumbnail(image))
+    thumb = decoded(encode_thumbnail(image))
     assert thumb.size == (160, 160)
     assert np.abs(np.asarray(thumb).mean((0, 1)) - (200, 100, 50)).max() < 3
 
@@ -282,6 +292,6 @@ def test_long_names_lose_their_middle() -> None:
 @pytest.mark.parametrize("most, told", [(0, True), (10**6, False)])
 def test_it_says_when_not_all_pairs_were_compared_for_near_duplicates(monkeypatch, most, told):
     given = results(["cat", "dog"], 20)
-    split = [line | ({"split": "train"} if int(line["row"]) > 15 else {}) for line in given.split]
-    monkeypatch.setattr(problems, "MOST_PAIRS", most)
-    assert ("some may be missing" in render(replace(given, split=split), pixels(22), params())) is told
+    given.split.loc[16:, "split"] = "train"
+    monkeypatch.setattr(similarity, "MOST_PAIRS", most)
+    assert ("some may be missing" in render(given, pixels(22), params())) is told

@@ -11,26 +11,27 @@ import pytest
 import torch
 import torch.distributed as dist
 import yaml
+from small_training import CLASSES, CPU, HEAD, finetune_params, head_data, head_params, split_table
 from torch import nn
 
-from unfreeze.console import UserError
-from unfreeze.data.table import SplitTable
-from unfreeze.files import read_csv
+from unfreeze.core import tables
+from unfreeze.core.console import UserError
 from unfreeze.model.backbone import build_backbone
 from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import Network
-from unfreeze.train.augment import AugmentParams, Images
-from unfreeze.train.checkpoint import Checkpoint, fit_resumably, key, others, pack, restore_optimizer
+from unfreeze.task.base import Score
+from unfreeze.task.single import Single
+from unfreeze.train.checkpoint import Checkpoint, Saving, describe_stale, fit_resumably, pack, restore_optimizer
 from unfreeze.train.finetune import Finetuning
-from unfreeze.train.head import Features, head_learner, head_paces
+from unfreeze.train.fingerprint import fingerprint
+from unfreeze.train.fit import Plan
+from unfreeze.train.head import head_learner, head_paces
 from unfreeze.train.history import History
-from unfreeze.train.loop import Learner, build_optimizer, set_pace
-from unfreeze.train.schedule import FinetuneParams, TrainHeadParams
+from unfreeze.train.learner import Learner, build_optimizer, set_pace
+from unfreeze.views.augment import AugmentParams
+from unfreeze.views.images import Images
 
-PARAMS = TrainHeadParams(
-    batch_size=8, optimizer="adamw", momentum=0.9, weight_decay=0.01, label_smoothing=0.0, clip_norm=0.0,
-    balance="none", schedule="sgdr", lr=0.05, cycles=2, cycle_len=1, cycle_mult=2,
-)  # fmt: skip
+PARAMS = head_params(optimizer="adamw", weight_decay=0.01, cycle_len=1)
 
 
 @pytest.fixture
@@ -62,11 +63,11 @@ def train(fabric, folder, stop_after=None, signal_after=None):
     """Three epochs of six steps of a head, as the stage does them; what it leaves, by file and tensor."""
     torch.manual_seed(0)
     targets = torch.arange(48) % 3
-    features = Features((torch.randn(48, 5) + torch.eye(3, 5)[targets])[None])
-    head = build_head(5, 3, HeadParams(hidden=[16], dropout=[0.25, 0.5]), 1)
+    data = head_data(fabric, torch.randn(48, 5) + torch.eye(3, 5)[targets], targets, Single(CLASSES))
+    head = build_head(5, 3, HEAD, 1)
     rows, steps = np.arange(48), 0
-    learner = head_learner(fabric, head, features, targets, rows, PARAMS, (1, "train-head"))
-    step = learner.step
+    learner = head_learner(data, head, rows, PARAMS, (1, "train-head"))
+    step, plan = learner.step, Plan(rows=rows, lr=0.05, paces=head_paces(PARAMS, 48))
 
     def counted(*args):
         nonlocal steps
@@ -82,8 +83,8 @@ def train(fabric, folder, stop_after=None, signal_after=None):
     checkpoint = Checkpoint("train-head")
     with checkpoint, History(folder, "accuracy", checkpoint.info) as history:
         checkpoint.restore(head)
-        for taken in fit_resumably(learner, rows, 0.05, head_paces(PARAMS, 48), history, checkpoint):
-            history.record(taken, "head", float(len(history.epochs)), 0.5)
+        for epoch in fit_resumably(learner, plan, Saving(history=history, checkpoint=checkpoint)):
+            history.record(epoch, "head", Score(float(len(history.epochs)), 0.5, {}))
     checkpoint.remove()
     live = {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
     weights = {name: value.numpy().tobytes() for name, value in head.state_dict().items()}
@@ -93,7 +94,7 @@ def train(fabric, folder, stop_after=None, signal_after=None):
 @pytest.fixture
 def uninterrupted(fabric, project):
     left, steps = train(fabric, project / "whole")
-    assert steps == 18 and len(read_csv(project / "whole/epochs.csv")) == 3
+    assert steps == 18 and len(tables.read(project / "whole/epochs.csv")) == 3
     return left
 
 
@@ -157,21 +158,21 @@ def test_time_is_a_reason_to_save(fabric, project, uninterrupted):
 def test_a_checkpoint_of_other_params_data_or_code_is_not_picked_up_and_named(fabric, project, capsys):
     with pytest.raises(SystemExit):
         train(fabric, project / "again", signal_after=7)
-    mine = key("train-head")
+    mine = fingerprint("train-head")
     for change, back in (
         (lambda: write_params(lr=0.1), lambda: write_params()),
         (lambda: Path("data.txt").write_text("other"), lambda: Path("data.txt").write_text("data")),
         (lambda: Path("folder/code.py").write_text("other"), lambda: Path("folder/code.py").write_text("code")),
     ):
         change()
-        assert key("train-head") != mine
+        assert fingerprint("train-head") != mine
         with Checkpoint("train-head") as checkpoint:
-            assert checkpoint.found is None
+            assert checkpoint.state is None
         assert "1 checkpoints of other params or data take 0 MB: make clean-checkpoints" in capsys.readouterr().err
         back()
     write_params(minutes=5)  # changes no result
-    assert key("train-head") == mine and Checkpoint("train-head").found
-    assert others("train-head", project / "none") != ""
+    assert fingerprint("train-head") == mine and Checkpoint("train-head").state
+    assert describe_stale("train-head", project / "none") != ""
 
 
 def test_a_damaged_checkpoint_is_named(fabric, project):
@@ -185,9 +186,9 @@ def test_a_damaged_checkpoint_is_named(fabric, project):
 
 def test_ranks_that_see_different_checkpoints_say_so_instead_of_waiting_for_each_other(project, monkeypatch):
     two = SimpleNamespace(world_size=2, is_global_zero=True, device=torch.device("cpu"))
-    monkeypatch.setattr(dist, "all_reduce", lambda seen, op: None)  # the other rank sees the same
+    monkeypatch.setattr(dist, "all_reduce", lambda number, op: None)  # the other rank sees the same
     Checkpoint("train-head", two)
-    monkeypatch.setattr(dist, "all_reduce", lambda seen, op: seen.add_(op == dist.ReduceOp.MAX))
+    monkeypatch.setattr(dist, "all_reduce", lambda number, op: number.add_(op == dist.ReduceOp.MAX))
     with pytest.raises(UserError, match=r"the machines see different .* must share the project's folder"):
         Checkpoint("train-head", two)
 
@@ -200,24 +201,17 @@ def test_checkpoints_lie_in_the_repository_also_of_experiments_in_a_copy(project
 def test_what_is_saved_is_plain_data(fabric, project):
     with pytest.raises(SystemExit):
         train(fabric, project / "again", signal_after=8)
-    found = Checkpoint("train-head").info
-    assert json.loads(json.dumps(found)) == found
-    assert len(found["epochs"]) == 1 and len(found["partial"]) == 2
+    info = Checkpoint("train-head").info
+    assert json.loads(json.dumps(info)) == info
+    assert len(info["epochs"]) == 1 and len(info["partial"]) == 2
 
 
 def finetune(fabric, folder, monkeypatch, signal_after=None):
     """Two frozen steps, a range test and two unfrozen steps; what is left, and how many steps there were."""
     pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), np.uint8)
-    rows = {"train": np.arange(16), "valid": np.arange(16, 24), "test": np.array([], dtype=np.int64)}
-    table = SplitTable(["a", "b"], rows, np.arange(24) % 2, np.full(24, -1), [""] * 24)
     head = build_head(2048, 2, HeadParams(hidden=[], dropout=[0]), 1)
     network = Network(build_backbone("shufflenet_v2_x0_5", "none", 1), head)
-    params = FinetuneParams(
-        batch_size=8, optimizer="adamw", momentum=0.9, weight_decay=0.01, label_smoothing=0.0, clip_norm=0.0,
-        balance="none", schedule="sgdr", lr=0.01, lr_multipliers=[0.1, 0.3, 1], frozen_cycles=1, cycles=1,
-        cycle_len=1, cycle_mult=1, bn_freeze=False, mixup=0.0, snapshots=1, sizes=[], find_lr=20,
-    )  # fmt: skip
-    images, augment = Images(pixels, 32, torch.device("cpu")), AugmentParams(set="flip", max_zoom=1, pad=0)
+    params = finetune_params(optimizer="adamw", weight_decay=0.01, lr_multipliers=[0.1, 0.3, 1], find_lr=20)
     steps, step = [], Learner.step
 
     def counted(learner, *args):
@@ -230,7 +224,18 @@ def finetune(fabric, folder, monkeypatch, signal_after=None):
     try:
         checkpoint = Checkpoint("train-head")
         with checkpoint, History(folder, "accuracy", checkpoint.info) as history:
-            tuning = Finetuning(fabric, network, images, table, augment, params, None, 1, history, checkpoint)
+            tuning = Finetuning(
+                fabric=fabric,
+                network=network,
+                images=Images(pixels, 32, CPU),
+                table=split_table(Single(["a", "b"]), np.arange(24) % 2, train=16),
+                augment=AugmentParams(set="flip", max_zoom=1, pad=0),
+                params=params,
+                head_lr=None,
+                seed=1,
+                history=history,
+                checkpoint=checkpoint,
+            )
             list(tuning)
         checkpoint.remove()
     finally:
@@ -261,4 +266,4 @@ def test_a_signal_before_anything_was_saved_keeps_nothing(project, capsys):
         os.kill(os.getpid(), signal.SIGTERM)
         checkpoint.stop_if_asked()
     assert "stopped by SIGTERM; nothing was learnt yet" in capsys.readouterr().err
-    assert Checkpoint("train-head").found is None
+    assert Checkpoint("train-head").state is None

@@ -4,12 +4,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from small_training import CLASSES, head_data, step_params
 from torch import nn
 
-from unfreeze.console import UserError
-from unfreeze.train.head import Features, head_learner
-from unfreeze.train.lr_finder import FindLrParams, chosen, find_lr, range_test, suggest, write_curve
-from unfreeze.train.schedule import StepParams
+from unfreeze.core.console import UserError
+from unfreeze.task.single import Single
+from unfreeze.train.head import head_learner
+from unfreeze.train.lr_finder import FindLrParams, choose_lr, find_lr, range_test, suggest, write_curve
 
 PARAMS = FindLrParams(lr_min=1e-5, lr_max=10, steps=101)
 
@@ -60,16 +61,13 @@ def test_too_short_a_curve_suggests_nothing():
 def test_a_test_with_real_steps_restores_the_model_to_the_byte(fabric):
     torch.manual_seed(0)
     targets = torch.arange(48) % 3
-    features = Features((torch.randn(48, 5) * 0.3 + torch.eye(3, 5)[targets] * 2)[None])
+    features = torch.randn(48, 5) * 0.3 + torch.eye(3, 5)[targets] * 2
+    data = head_data(fabric, features, targets, Single(CLASSES))
     model = nn.Sequential(nn.BatchNorm1d(5), nn.Dropout(0.5), nn.Linear(5, 3))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    step = StepParams(
-        batch_size=8, optimizer="sgd", momentum=0.9, weight_decay=0.0, label_smoothing=0.0, clip_norm=0.0,
-        balance="none",
-    )  # fmt: skip
     curves = []
     for _ in range(2):
-        learner = head_learner(fabric, model, features, targets, np.arange(48), step, (1, "find-lr"))
+        learner = head_learner(data, model, np.arange(48), step_params(), (1, "find-lr"))
         curves.append(find_lr(PARAMS, learner, np.arange(48)))
         assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert curves[0] == curves[1]
@@ -78,11 +76,11 @@ def test_a_test_with_real_steps_restores_the_model_to_the_byte(fabric):
 
 
 def test_auto_takes_a_tenth_of_the_minimum_s_rate():
-    found = {"steepest": 0.002, "minimum_tenth": 0.03}
-    assert chosen("auto", found, "train_head.lr") == 0.03
-    assert chosen(0.5, found, "train_head.lr") == 0.5
+    suggestions = {"steepest": 0.002, "minimum_tenth": 0.03}
+    assert choose_lr("auto", suggestions, "train_head.lr") == 0.03
+    assert choose_lr(0.5, suggestions, "train_head.lr") == 0.5
     with pytest.raises(UserError, match=r"train_head\.lr = auto: the range test ended after too few steps"):
-        chosen("auto", suggest([]), "train_head.lr")
+        choose_lr("auto", suggest([]), "train_head.lr")
 
 
 def test_no_curve_is_a_header(tmp_path):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unfreeze.data.store import span, write_array
-from unfreeze.data.table import SplitTable
-from unfreeze.evaluate import metrics
-from unfreeze.files import read_table, write_csv
+from unfreeze.core import tables
+from unfreeze.core.arrays import span, write_array
+from unfreeze.evaluate.results import Evaluation
+from unfreeze.task.split_table import SplitTable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from unfreeze.model.network import Network
-    from unfreeze.train.augment import Images
+    from unfreeze.views.images import Images
 
 MOST = 16
 """Images of each kind."""
@@ -32,24 +32,19 @@ DOUBT = 0.2
 """The uncertainty from which on an image counts as uncertain."""
 
 
-def worth_a_look(
+def choose_images(
     table: SplitTable, rows: np.ndarray, probabilities: np.ndarray, uncertainty: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows `[M]`, and two classes of each `[M, 2]`: what it was taken for, and what it is (or the runner-up).
+    """Choose the most wrong and then the most uncertain images of the test split, or of validation where no test
+    image has labels.
 
-    They are the most wrong and then the most uncertain images of the test split, or of validation where no test
-    image has labels. Of several labels an image these are the two whose probability is most wrong.
+    Returns:
+        rows: int64 `[M]`.
+        classes: int64 `[M, 2]`, the two that tell why (see `Task.rank_mistakes`).
     """
     part = "test" if len(table.labelled("test")) else "valid"
     chosen = np.flatnonzero(np.isin(rows, table.labelled(part)))
-    targets, p = table.targets[rows[chosen]], probabilities[span(chosen)]
-    if table.multi:
-        gap = np.abs(p - targets)
-        wrong, two = gap.max(1), metrics.top_classes(gap, 2)
-    else:
-        own, two = p[np.arange(len(p)), targets], metrics.top_classes(p, 2)
-        wrong = np.where(two[:, 0] == targets, -1.0, 1 - own)
-        two[:, 1] = np.where(two[:, 0] == targets, two[:, 1], targets)
+    wrong, two = table.task.rank_mistakes(probabilities[span(chosen)], table.targets[rows[chosen]])
     first = [i for i in np.argsort(-wrong, kind="stable")[:MOST] if wrong[i] > 0]
     by_doubt = np.argsort(-uncertainty[chosen], kind="stable")
     unsure = [i for i in by_doubt if i not in first and uncertainty[chosen[i]] > DOUBT][:MOST]
@@ -57,14 +52,17 @@ def worth_a_look(
     return rows[chosen[order]], two[order]
 
 
-def looked_at(network: Network, images: Images, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """For each of `rows` and each of its classes `[M, K]` how much each place of the plain view spoke for it:
-    uint8 `[M, K, h, w]`, 255 the most."""
+def compute_heat(network: Network, images: Images, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Compute how much each place of the plain view of each of `rows` spoke for each of its classes `[M, K]`.
+
+    Returns:
+        uint8 `[M, K, h, w]`, 255 the most.
+    """
     import torch
 
-    from unfreeze.model.backbone import pool
+    from unfreeze.model.pool import pool
 
-    found = []
+    heat = []
     for row, wanted in zip(rows, classes, strict=True):
         views = images.plain(np.array([row]))
         views, numbers = views if isinstance(views, tuple) else (views, None)
@@ -78,14 +76,14 @@ def looked_at(network: Network, images: Images, rows: np.ndarray, classes: np.nd
         logits = network.head(features if numbers is None else torch.cat([features, numbers], dim=1))
         for k in wanted.tolist():
             (slope,) = torch.autograd.grad(logits[0, k], maps, retain_graph=True)
-            found.append(_weighed(maps.detach(), slope))
-    if not found:
+            heat.append(_weigh(maps.detach(), slope))
+    if not heat:
         return np.zeros((0, classes.shape[1], 1, 1), np.uint8)
-    return np.stack(found).reshape(*classes.shape, *found[0].shape)
+    return np.stack(heat).reshape(*classes.shape, *heat[0].shape)
 
 
-def _weighed(maps: torch.Tensor, slope: torch.Tensor) -> np.ndarray:
-    """The sum of one image's maps, each weighed by the mean of its slope, where positive: uint8 `[h, w]`."""
+def _weigh(maps: torch.Tensor, slope: torch.Tensor) -> np.ndarray:
+    """Sum one image's maps, each weighed by the mean of its slope, where positive: uint8 `[h, w]`."""
     if maps.ndim == 3:
         side = round((maps.shape[1] - 1) ** 0.5)
         maps, slope = (each[:, 1:].transpose(1, 2).unflatten(2, (side, side)) for each in (maps, slope))
@@ -93,14 +91,12 @@ def _weighed(maps: torch.Tensor, slope: torch.Tensor) -> np.ndarray:
     return np.rint(255 * heat / max(heat.max(), 1e-12)).astype(np.uint8)
 
 
-def write_looked_at(
-    folder: Path, table: SplitTable, network: Network, images: Images, rows: np.ndarray, probabilities: np.ndarray
-) -> None:
-    """Write gradcam.npy and gradcam.csv of the images worth a look; predictions.csv is there already."""
-    written = read_table(folder / "predictions.csv", ["uncertainty"]).columns["uncertainty"]
-    uncertainty = np.fromiter(map(float, written), np.float64, len(written))
-    chosen, classes = worth_a_look(table, rows, probabilities, uncertainty)
-    write_array(folder / "gradcam.npy", looked_at(network, images, chosen, classes))
+def write_gradcam(folder: Path, evaluation: Evaluation, network: Network, images: Images) -> None:
+    """Write gradcam.npy and gradcam.csv of the images that are worth a look."""
+    table, probabilities = evaluation.table, evaluation.final
+    uncertainty = table.task.uncertainty(probabilities, evaluation.final_thresholds)
+    rows, classes = choose_images(table, evaluation.rows, probabilities, uncertainty)
+    write_array(folder / "gradcam.npy", compute_heat(network, images, rows, classes))
     names = [[table.classes[k] for k in pair] for pair in classes.tolist()]
-    lines = ([int(row), *pair] for row, pair in zip(chosen, names, strict=True))
-    write_csv(folder / "gradcam.csv", ["row", "first", "second"], lines)
+    lines = ([int(row), *pair] for row, pair in zip(rows, names, strict=True))
+    tables.write_rows(folder / "gradcam.csv", ["row", "first", "second"], lines)

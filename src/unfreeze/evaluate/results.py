@@ -1,166 +1,108 @@
 """Writes what an evaluation found: metrics, predictions, and the tables behind the plots."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from unfreeze.data.store import span
-from unfreeze.data.table import NO_LABELS, SplitTable
-from unfreeze.evaluate import metrics, multilabel
-from unfreeze.files import write_csv, write_json
-from unfreeze.thresholds import Rule, tune
+from unfreeze.core import tables
+from unfreeze.core.arrays import span
+from unfreeze.core.files import write_json
+from unfreeze.task.base import Rule
+from unfreeze.task.predictions import write_predictions, write_probabilities
+from unfreeze.task.split_table import SplitTable
+
+FINAL = "tta"
+"""The method that is judged: network and test-time augmentation."""
+
+NETWORKS = ("head", "plain", FINAL)
+"""The methods that see images: the head on cached features, and the network with and without augmentation. Each
+has an array of probabilities; without cached features that of the head has no rows."""
 
 Metrics = dict[str, dict[str, dict]]
 """Split -> method -> name -> value, of the splits that have labels."""
 
 
-def write_results(
-    folder: Path, table: SplitTable, rows: np.ndarray, methods: Mapping[str, np.ndarray], rule: Rule = "global"
-) -> Metrics:
-    """Write metrics.json, predictions.csv, per_class.csv, confusion.csv, reliability.csv and actual_predicted.csv.
+@dataclass(frozen=True)
+class Evaluation:
+    """What was predicted of some images of the validation and test splits, by several methods."""
 
-    Where an image can have several labels, each method has thresholds of its own, which maximise its F2 on the
-    validation images; and there is a method more, "prevalence": the share of the training images that have a
-    label is its probability for every image.
+    table: SplitTable
+    rows: np.ndarray
+    """The images, as rows of the split table."""
+    methods: Mapping[str, np.ndarray]
+    """Probabilities float64 `[len(rows), C]` by name; `FINAL` is among them."""
+    thresholds: Mapping[str, list[float] | None]
+    """Of each method; None where the task uses none."""
+
+    @property
+    def final(self) -> np.ndarray:
+        """The probabilities of the method that is judged."""
+        return self.methods[FINAL]
+
+    @property
+    def final_thresholds(self) -> list[float] | None:
+        """Its thresholds."""
+        return self.thresholds[FINAL]
+
+
+def evaluate(table: SplitTable, rows: np.ndarray, methods: Mapping[str, np.ndarray], rule: Rule) -> Evaluation:
+    """Add the task's baselines to the methods, and tune the thresholds of each on the validation images.
 
     Args:
-        rows: the images that were predicted, of valid and test.
-        methods: probabilities `[len(rows), C]` by name; those of "tta" are written as predictions.
+        rows, methods: as in `Evaluation`.
         rule: of the thresholds.
     """
-    found = (_multi if table.multi else _single)(folder, table, rows, methods, rule)
-    write_json(folder / "metrics.json", found)
-    return found
+    task = table.task
+    guesses = task.baselines(table.targets[table.labelled("train")])
+    methods = {name: np.broadcast_to(guess, (len(rows), len(guess))) for name, guess in guesses.items()} | {
+        **methods
+    }
+    valid = span(np.flatnonzero(np.isin(rows, table.labelled("valid"))))
+    tuned = {name: task.tune(p[valid], table.targets[rows[valid]]) for name, p in methods.items()}
+    return Evaluation(
+        table=table,
+        rows=rows,
+        methods=methods,
+        thresholds={name: by_rule.get(rule) for name, by_rule in tuned.items()},
+    )
 
 
-def _single(
-    folder: Path, table: SplitTable, rows: np.ndarray, methods: Mapping[str, np.ndarray], rule: Rule
-) -> Metrics:
-    final = methods["tta"]
-    found: Metrics = {}
-    classwise, pairs, bins = [], [], []
-    for part, chosen in _parts(table, rows):
+def write_results(folder: Path, evaluation: Evaluation) -> Metrics:
+    """Write metrics.json, predictions.csv, the probabilities of each method, per_class.csv, confusion.csv,
+    reliability.csv and actual_predicted.csv."""
+    table, rows, task = evaluation.table, evaluation.rows, evaluation.table.task
+    final, thresholds = evaluation.final, evaluation.final_thresholds
+    metrics: Metrics = {}
+    per_class, confusion, reliability, pairs = [], [], [], []
+    for part, chosen in _labelled_parts(table, rows):
         targets, p = table.targets[rows[chosen]], final[chosen]
-        found[part] = {name: metrics.scores(each[chosen], targets) for name, each in methods.items()}
-        classwise += [
-            [part, name, row["precision"], row["recall"], row["f1"], row["support"]]
-            for name, row in zip(table.classes, metrics.per_class(p, targets), strict=True)
-        ]
-        counts = metrics.confusion(p, targets)
-        pairs += [
-            [part, table.classes[actual], table.classes[predicted], counts[actual, predicted]]
-            for actual, predicted in np.argwhere(counts)
-        ]
-        bins += [[part, *row.values()] for row in metrics.reliability(p, targets)]
-        # DVC's confusion template counts rows itself: one a labelled image, of the split that matters most.
-        truth = ([table.classes[t], table.classes[c]] for t, c in zip(targets, p.argmax(1), strict=True))
-
-    write_csv(folder / "per_class.csv", ["split", "class", "precision", "recall", "f1", "support"], classwise)
-    write_csv(folder / "confusion.csv", ["split", "actual", "predicted", "count"], pairs)
-    write_csv(folder / "reliability.csv", ["split", "confidence", "accuracy", "count"], bins)
-    write_csv(folder / "actual_predicted.csv", ["actual", "predicted"], truth)
-    predicted = (table.classes[c] for c in final.argmax(1))
-    _write_predictions(folder, table, rows, predicted, metrics.uncertainty(final), final)
-    return found
-
-
-def _multi(
-    folder: Path, table: SplitTable, rows: np.ndarray, methods: Mapping[str, np.ndarray], rule: Rule
-) -> Metrics:
-    prevalence = table.targets[table.labelled("train")].mean(0, dtype=np.float64)
-    methods = {"prevalence": np.broadcast_to(prevalence, (len(rows), len(prevalence))), **methods}
-    final = methods["tta"]
-    valid = np.isin(rows, table.labelled("valid"))
-    thresholds = {name: tune(p[valid], table.targets[rows[valid]])[rule] for name, p in methods.items()}
-    final_thresholds = thresholds["tta"]
-    found: Metrics = {}
-    labelwise, counts, bins = [], [], []
-    for part, chosen in _parts(table, rows):
-        targets, p = table.targets[rows[chosen]], final[chosen]
-        found[part] = {
-            name: multilabel.scores(each[chosen], targets, thresholds[name]) for name, each in methods.items()
+        metrics[part] = {
+            name: task.scores(each[chosen], targets, evaluation.thresholds[name])
+            for name, each in evaluation.methods.items()
         }
-        labelwise += [
-            [part, name, *row.values()]
-            for name, row in zip(table.classes, multilabel.per_label(p, targets, final_thresholds), strict=True)
-        ]
-        counts += [
-            [part, name, *row]
-            for name, row in zip(
-                table.classes, multilabel.confusion(p, targets, final_thresholds).tolist(), strict=True
-            )
-        ]
-        bins += [[part, *row.values()] for row in multilabel.reliability(p, targets)]
-        # A row for each label that an image has or gets: "-" stands for not having, or not getting it.
-        truth = (
-            [table.classes[c] if had else NO_LABELS, table.classes[c] if given else NO_LABELS]
-            for actual, predicted in zip(targets > 0, p >= np.asarray(final_thresholds), strict=True)
-            for c, (had, given) in enumerate(zip(actual, predicted, strict=True))
-            if had or given
-        )
+        numbers = zip(task.classes, task.per_class(p, targets, thresholds), strict=True)
+        per_class += [[part, name, *row.values()] for name, row in numbers]
+        confusion += [[part, *row.values()] for row in task.confusion(p, targets, thresholds)]
+        reliability += [[part, *row.values()] for row in task.reliability(p, targets)]
+        # DVC's confusion template counts rows itself: those of the split that matters most, the last one.
+        pairs = task.pairs(p, targets, thresholds)
 
-    header = ["split", "class", "precision", "recall", "f1", "ap", "threshold", "support"]
-    write_csv(folder / "per_class.csv", header, labelwise)
-    write_csv(folder / "confusion.csv", ["split", "class", "tp", "fp", "fn", "tn"], counts)
-    write_csv(folder / "reliability.csv", ["split", "confidence", "accuracy", "count"], bins)
-    write_csv(folder / "actual_predicted.csv", ["actual", "predicted"], truth)
-    predicted = (_names(table, row) for row in final >= np.asarray(final_thresholds))
-    _write_predictions(folder, table, rows, predicted, multilabel.uncertainty(final, final_thresholds), final)
-    return found
+    tables.write_rows(folder / "per_class.csv", ["split", "class", *task.per_class_columns], per_class)
+    tables.write_rows(folder / "confusion.csv", ["split", *task.confusion_columns], confusion)
+    tables.write_rows(folder / "reliability.csv", ["split", "confidence", "accuracy", "count"], reliability)
+    tables.write_rows(folder / "actual_predicted.csv", ["actual", "predicted"], pairs)
+    write_predictions(folder / "predictions.csv", table, rows, final, thresholds)
+    for name in NETWORKS:
+        suffix = "" if name == FINAL else f"_{name}"
+        probabilities = evaluation.methods.get(name, np.empty((0, len(task.classes))))
+        write_probabilities(folder / f"probabilities{suffix}.npy", probabilities)
+    write_json(folder / "metrics.json", metrics)
+    return metrics
 
 
-def _parts(table: SplitTable, rows: np.ndarray) -> list[tuple[str, np.ndarray | slice]]:
-    """The splits with labelled images among `rows`, and which of `rows` these are."""
+def _labelled_parts(table: SplitTable, rows: np.ndarray) -> list[tuple[str, np.ndarray | slice]]:
+    """Return the splits with labelled images among `rows`, and which of `rows` these are."""
     parts = [(part, np.flatnonzero(np.isin(rows, table.labelled(part)))) for part in ("valid", "test")]
     return [(part, span(chosen)) for part, chosen in parts if len(chosen)]
-
-
-def _write_predictions(
-    folder: Path,
-    table: SplitTable,
-    rows: np.ndarray,
-    predicted: Iterable[str],
-    uncertainty: np.ndarray,
-    probabilities: np.ndarray,
-) -> None:
-    tested = np.isin(rows, table.rows["test"])
-    header = ["row", "path", "split", _column(table), "predicted", "uncertainty"]
-    write_csv(
-        folder / "predictions.csv",
-        [*header, *(f"p_{name}" for name in table.classes)],
-        (
-            [r, table.paths[r], "test" if test else "valid", _label(table, r), name, float(u), *p.tolist()]
-            for r, test, name, u, p in zip(rows, tested, predicted, uncertainty, probabilities, strict=True)
-        ),
-    )
-
-
-def write_out_of_fold(path: Path, table: SplitTable, probabilities: Sequence[np.ndarray] = ()) -> None:
-    """Write the probabilities `[M, C]` that the rows of the folds got from the heads of the other folds; without
-    any only the header."""
-    rows = np.flatnonzero(table.folds >= 0) if len(probabilities) else ()
-    write_csv(
-        path,
-        ["row", "path", "fold", _column(table), *(f"p_{name}" for name in table.classes)],
-        (
-            [row, table.paths[row], table.folds[row], _label(table, row), *p.tolist()]
-            for row, p in zip(rows, probabilities, strict=True)
-        ),
-    )
-
-
-def _column(table: SplitTable) -> str:
-    return "labels" if table.multi else "label"
-
-
-def _label(table: SplitTable, row: int) -> str:
-    """What split.csv says of it: a class, label names with a space between each two, or "" if it is unknown."""
-    target = table.targets[row]
-    if table.multi:
-        return "" if np.isnan(target).any() else _names(table, target > 0)
-    return table.classes[target] if target >= 0 else ""
-
-
-def _names(table: SplitTable, chosen: np.ndarray) -> str:
-    return " ".join(table.classes[c] for c in np.flatnonzero(chosen)) or NO_LABELS

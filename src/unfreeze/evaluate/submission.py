@@ -10,6 +10,8 @@ cells of its first rows say what to write; `submission.format` says so instead w
 - one column otherwise: the name of the class.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import re
@@ -18,23 +20,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from unfreeze.console import UserError
-from unfreeze.data.labels import few
-from unfreeze.data.table import NO_LABELS, SplitTable
-from unfreeze.data.table_file import normal, read_file
-from unfreeze.files import read_csv, write_csv
-from unfreeze.params import Section
+from unfreeze.core import tables
+from unfreeze.core.console import UserError, few
+from unfreeze.core.params import Section
+from unfreeze.core.table_files import normal, read_table_file
+from unfreeze.task.base import SubmissionFormat, Task
+from unfreeze.task.split_table import SplitTable
+
+if TYPE_CHECKING:
+    from unfreeze.evaluate.results import Evaluation
 
 FIRST = 100
 """Rows of a sample whose cells say what to write."""
-BLOCK = 1000
+LINES_AT_ONCE = 1000
 """Lines that are made at once."""
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 POSITIVE = {"1", "1.0", "true", "yes"}
 """Names of a positive class, beside the heading of its column, with or without `is_`."""
 NOWHERE, AMBIGUOUS = -2, -1
@@ -52,7 +56,7 @@ class SubmissionParams(Section):
     sample: Annotated[str, AfterValidator(_sample)]
     """The competition's sample submission, a .csv file in the archive; `none`: every class has a column of
     probabilities (several labels an image: one column of labels), and ids are the images' paths."""
-    format: Literal["auto", "labels", "probabilities", "flags"]
+    format: Literal["auto", SubmissionFormat]
     """What stands in the columns; `auto`: what the sample shows."""
     positive: Annotated[str, Field(min_length=1)]
     """The class that a single column of numbers is about; `auto`: found by its name."""
@@ -73,27 +77,29 @@ class Plan:
     """As they are written."""
     rows: np.ndarray
     """The image of each id as its row in the split table, int64 `[len(ids)]`."""
-    format: Literal["labels", "probabilities", "flags"]
+    format: SubmissionFormat
     columns: list[int]
     """The class of each column of numbers."""
-    classes: Sequence[str]
-    multi: bool
+    task: Task
 
 
-def plan_submission(params: SubmissionParams, table: SplitTable, csv_path: Path, tar_path: Path) -> Plan:
-    """How to write predictions of the unlabelled test images down; `plan` with the sample that `params` names.
+def plan_submission(params: SubmissionParams, table: SplitTable, tables_folder: Path) -> Plan:
+    """Plan how to write predictions of the unlabelled test images down, by the sample that `params` names.
 
     Args:
-        csv_path: the index of the tar of everything extracted.
-        tar_path: the tar.
+        tables_folder: where extract laid the tables open.
+
+    Raises:
+        UserError: as of `plan`.
     """
     if params.sample == "none":
         return plan(params, table, None)
-    return plan(params, table, read_file("submission.sample", params.sample, read_csv(csv_path), tar_path))
+    sample = read_table_file("submission.sample", params.sample, tables_folder)
+    return plan(params, table, sample)
 
 
 def plan(params: SubmissionParams, table: SplitTable, sample: tuple[str, bytes] | None) -> Plan:
-    """How to write predictions of the unlabelled test images down.
+    """Plan how to write predictions of the unlabelled test images down.
 
     Args:
         sample: the name and the content of the sample submission.
@@ -102,55 +108,49 @@ def plan(params: SubmissionParams, table: SplitTable, sample: tuple[str, bytes] 
         UserError: a sample that cannot be read, columns that do not fit the classes, ids that do not fit the
             images one to one.
     """
-    rows = table.unlabelled("test")
+    rows, task = table.unlabelled("test"), table.task
     images = [table.paths[row] for row in rows.tolist()]
-    classes, multi = table.classes, table.multi
     if sample is None:
-        form = ("labels" if multi else "probabilities") if params.format == "auto" else params.format
-        names = ["tags" if multi else "label"] if form == "labels" else classes
-        columns = [] if form == "labels" else list(range(len(classes)))
-        return Plan(["id", *names], images, rows, form, columns, classes, multi)
+        form = task.submission_format if params.format == "auto" else params.format
+        by_label = form == "labels"
+        names = [task.submission_heading] if by_label else task.classes
+        columns = [] if by_label else list(range(len(task.classes)))
+        return Plan(["id", *names], images, rows, form, columns, task)
 
     name, content = sample
     header, ids, cells = _read(name, content)
-    form = _format(name, header, cells, classes, multi) if params.format == "auto" else params.format
-    columns = _columns(name, header, form, classes, multi, params.positive)
-    return Plan(header, ids, rows[_order(name, ids, images)], form, columns, classes, multi)
+    form = _infer_format(name, header, cells, task) if params.format == "auto" else params.format
+    columns = _match_columns(name, header, form, task, params.positive)
+    return Plan(header, ids, rows[_order(name, ids, images)], form, columns, task)
 
 
-def write_submission(
-    path: Path, plan: Plan, rows: np.ndarray, probabilities: np.ndarray, predicted: Sequence[str]
-) -> str:
-    """Write the submission, one line after the other; returns what it holds, in words.
+def write_submission(path: Path, plan: Plan, evaluation: Evaluation) -> str:
+    """Write the submission of what was evaluated, one line after the other; return what it holds, in words.
 
-    Args:
-        rows: the images that were predicted, as rows of the split table; those of the plan are among them.
-        probabilities: of these, `[len(rows), classes]`.
-        predicted: of these, the class or, with several labels an image, the labels with spaces between them,
-            `-` for none.
+    The images of the plan are among those of the evaluation.
     """
-    place = np.full(rows.max() + 1, -1)
-    place[rows] = np.arange(len(rows))
-    cells = _cells(plan, probabilities, predicted, place[plan.rows])
-    write_csv(path, plan.header, ([name, *row] for name, row in zip(plan.ids, cells, strict=True)))
+    place = np.full(evaluation.rows.max() + 1, -1)
+    place[evaluation.rows] = np.arange(len(evaluation.rows))
+    cells = _cells(plan, evaluation, place[plan.rows])
+    tables.write_rows(path, plan.header, ([name, *row] for name, row in zip(plan.ids, cells, strict=True)))
     return f"submission of {len(plan.ids):,} rows of {plan.format}"
 
 
-def _cells(
-    plan: Plan, probabilities: np.ndarray, predicted: Sequence[str], places: np.ndarray
-) -> Iterator[list[object]]:
-    """The cells of each line beside its id; a block of them is held at a time."""
-    for start in range(0, len(places), BLOCK):
-        block = places[start : start + BLOCK]
+def _cells(plan: Plan, evaluation: Evaluation, places: np.ndarray) -> Iterator[list[object]]:
+    """Yield the cells of each line beside its id; a block of them is held at a time."""
+    task = plan.task
+    for start in range(0, len(places), LINES_AT_ONCE):
+        block = places[start : start + LINES_AT_ONCE]
         if plan.format == "probabilities":
-            yield from probabilities[np.ix_(block, plan.columns)].tolist()
+            yield from evaluation.final[np.ix_(block, plan.columns)].tolist()
             continue
-        for text in (predicted[place] for place in block.tolist()):
+        predicted = task.decide(evaluation.final[block], evaluation.final_thresholds)
+        for label in task.describe(predicted):
             if plan.format == "labels":
-                yield ["" if plan.multi and text == NO_LABELS else text]
+                yield [task.submission_label(label)]
             else:
-                names = set(text.split(" ")) if plan.multi else {text}
-                yield [int(plan.classes[column] in names) for column in plan.columns]
+                names = set(task.names(label))
+                yield [int(task.classes[column] in names) for column in plan.columns]
 
 
 # --- The sample
@@ -184,32 +184,17 @@ def _read(name: str, content: bytes) -> tuple[list[str], list[str], list[list[st
     return header, ids, cells
 
 
-def _format(name: str, header: list[str], cells: list[list[str]], classes: Sequence[str], multi: bool) -> str:
-    found = {cell for row in cells for cell in row}
-    flags = found <= {"0", "1"}
-    numbers = all(map(NUMBER.fullmatch, found))
+def _infer_format(name: str, header: list[str], cells: list[list[str]], task: Task) -> SubmissionFormat:
+    different = {cell for row in cells for cell in row}
     if len(header) > 2:
-        return "flags" if flags else "probabilities"
-    if multi:
-        return "labels"
-    if len(classes) == 2 and flags and not found <= set(classes):
-        return "flags"
-    if len(classes) == 2 and numbers and not all(cell.lstrip("+-").isdigit() for cell in found):
-        return "probabilities"
-    if numbers and not all(map(NUMBER.fullmatch, classes)):
-        raise UserError(
-            f"{name}: {header[1]!r} holds numbers such as {min(found)}, but the classes are {few(classes)}. Write "
-            "their names with submission.format: labels, or name the classes by the competition's numbers"
-        )
-    return "labels"
+        return "flags" if different <= {"0", "1"} else "probabilities"
+    return task.infer_submission_format(name, header[1], different)
 
 
-def _columns(
-    name: str, header: list[str], form: str, classes: Sequence[str], multi: bool, positive: str
-) -> list[int]:
-    """The class of each column of numbers."""
-    single = len(header) == 2 and form != "labels"
-    if positive != "auto" and not single:
+def _match_columns(name: str, header: list[str], form: SubmissionFormat, task: Task, positive: str) -> list[int]:
+    """Return the class of each column of numbers."""
+    only = len(header) == 2 and form != "labels"
+    if positive != "auto" and not only:
         raise UserError(
             f"submission.positive = {positive} has no effect: {name} asks for "
             f"{form if form == 'labels' else 'a column for each class'}; set auto"
@@ -221,14 +206,14 @@ def _columns(
         )
     if form == "labels":
         return []
-    if not single:
-        return _class_columns(name, header[1:], classes)
-    if multi or len(classes) != 2:
+    if not only:
+        return _class_columns(name, header[1:], task.classes)
+    if not task.has_positive:
         raise UserError(
             f"submission.format = {form}: the only column {header[1]!r} of {name} can say this of two classes, "
-            f"but there are {len(classes)}{' labels' if multi else ''}; set labels"
+            f"but there are {len(task.classes)}; set labels"
         )
-    return [_positive(name, header[1], classes, positive)]
+    return [_positive(name, header[1], task.classes, positive)]
 
 
 def _positive(name: str, heading: str, classes: Sequence[str], wanted: str) -> int:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field
 
-from unfreeze.console import progress
-from unfreeze.data.store import blocks, scratch, scratch_copy
-from unfreeze.params import Section
-from unfreeze.thresholds import Rule
-from unfreeze.train.augment import AugmentParams, Images
+from unfreeze.core.arrays import blocks, scratch, scratch_copy
+from unfreeze.core.console import progress
+from unfreeze.core.params import Section
+from unfreeze.task.base import Rule, Task
+from unfreeze.task.kinds import TASKS
+from unfreeze.views.augment import AugmentParams
+from unfreeze.views.images import Images
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch import Tensor, nn
 
-    from unfreeze.train.loop import Inputs
+    from unfreeze.views.predict import Batch, Inputs
 
 
 class TtaParams(Section):
@@ -32,10 +35,10 @@ class TtaParams(Section):
     one for each; both are tuned on the validation images."""
 
     def check_with(self, params: SimpleNamespace) -> None:
-        if self.thresholds == "per_label" and params.split.kind == "single":
+        if self.thresholds == "per_label" and not TASKS[params.split.kind].uses_thresholds:
             raise ValueError(
-                "tta.thresholds = per_label has no effect with split.kind = single: the most probable class is "
-                "predicted; set it to global"
+                "tta.thresholds = per_label has no effect with split.kind = "
+                f"{params.split.kind}: the most probable class is predicted; set it to global"
             )
         if self.views and params.augment.set == "none":
             raise ValueError(
@@ -43,52 +46,53 @@ class TtaParams(Section):
             )
 
 
+@dataclass(frozen=True)
+class Views:
+    """The views that a network predicts: the plain one, and `count` augmented ones."""
+
+    images: Images
+    count: int
+    augment: AugmentParams
+    seed: int
+
+
 def predict_views(
-    fabric: Fabric,
-    network: nn.Module,
-    images: Images,
-    rows: np.ndarray,
-    views: int,
-    augment: AugmentParams,
-    seed: int,
-    batch_size: int,
-    multi: bool = False,
+    fabric: Fabric, network: nn.Module, views: Views, rows: np.ndarray, batch_size: int, task: Task
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of `rows` by the plain view alone, and with TTA: two float64 arrays `[len(rows), classes]`,
-    which need not fit into memory.
+    """Return the probabilities of `rows` by the plain view alone, and with TTA.
 
-    With TTA each of the 1 + `views` views weighs the same, and probabilities are averaged, never logits or
-    log-probabilities. With `multi` labels an image they are sigmoids, else softmaxes.
+    With TTA each of the 1 + `views.count` views weighs the same. Probabilities are averaged, never logits or
+    log-probabilities.
+
+    Returns:
+        Two float64 arrays `[len(rows), C]`, which need not fit into memory.
     """
-    from unfreeze.train.loop import predict
+    from unfreeze.views.predict import Predictor
 
-    def seen(inputs: Inputs, view: int) -> np.ndarray:
-        def logits(some: np.ndarray) -> Tensor:
-            return predict(fabric, network, inputs, some, batch_size, view, bar.update)
+    def predict(inputs: Inputs, view: int) -> np.ndarray:
+        predictor = Predictor(fabric, network, inputs, batch_size)
+        return predict_probabilities(lambda some: predictor.predict(some, view, bar.update), rows, task)
 
-        return stored(logits, rows, multi)
+    def augmented(batch: np.ndarray, view: int) -> Batch:
+        return views.images.augmented(batch, view, views.augment, views.seed, "tta")
 
-    def augmented(batch: np.ndarray, view: int) -> Tensor:
-        return images.augmented(batch, view, augment, seed, "tta")
-
-    with progress(len(rows) * (1 + views), "predict") as bar:
-        plain = seen(images.plain, 0)
+    with progress(len(rows) * (1 + views.count), "predict") as bar:
+        plain = predict(views.images.plain, 0)
         total = scratch_copy(plain)
-        for view in range(views):
-            total += seen(augmented, view)
-    total /= 1 + views
+        for view in range(views.count):
+            total += predict(augmented, view)
+    total /= 1 + views.count
     return plain, total
 
 
-def stored(logits: Callable[[np.ndarray], Tensor], rows: np.ndarray, multi: bool) -> np.ndarray:
-    """`loop.probabilities` of what `logits` gives for so many of the `rows` at a time, `[B, C]`: float64
-    `[len(rows), C]`, in an array that need not fit into memory."""
-    from unfreeze.train.loop import probabilities
+def predict_probabilities(predict: Callable[[np.ndarray], Tensor], rows: np.ndarray, task: Task) -> np.ndarray:
+    """Return the probabilities of `rows`, whose logits `[B, C]` are asked for a block at a time.
 
-    found = None
-    for block in blocks(len(rows)):
-        some = probabilities(logits(rows[block]), multi)
-        if found is None:
-            found = scratch((len(rows), some.shape[1]), some.dtype)
-        found[block] = some
-    return found
+    Returns:
+        float64 `[len(rows), C]`, in an array that need not fit into memory.
+    """
+    probabilities = scratch((len(rows), len(task.classes)), np.float64)
+    for block in blocks(len(rows), len(task.classes)):
+        if len(rows[block]):
+            probabilities[block] = task.activate(predict(rows[block]))
+    return probabilities

@@ -1,1 +1,1 @@
-"""The network: a torchvision backbone in layer groups under a head of our own."""
+"""The network: a backbone in two layer groups under a head of our own."""

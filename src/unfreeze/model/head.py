@@ -1,4 +1,4 @@
-"""The course's head: two dropouts and one hidden layer, with BatchNorm, on the pooled pair of features."""
+"""The head: fully connected layers on the pooled features. The course's has one hidden layer and two dropouts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from unfreeze import draws
-from unfreeze.params import Number, Section
+from unfreeze.core import draws
+from unfreeze.core.params import Number, Section
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,7 +20,7 @@ class HeadParams(Section):
     hidden: list[Annotated[int, Field(ge=1)]]
     """Width of each hidden layer; `[]` is the plain linear probe."""
     dropout: list[Annotated[Number, Field(ge=0, lt=1)]]
-    """Share of inputs dropped before each linear layer: one more than there are hidden layers."""
+    """Probability that an input of each linear layer is dropped: one value more than there are hidden layers."""
 
     def check_with(self, params: SimpleNamespace) -> None:
         if len(self.dropout) != len(self.hidden) + 1:
@@ -31,14 +31,15 @@ class HeadParams(Section):
 
 
 def build_head(features: int, classes: int, params: HeadParams, seed: int) -> nn.Sequential:
-    """[BatchNorm -> Dropout -> Linear (-> ReLU)] a layer: `[B, features]` to logits `[B, classes]`.
+    """Build a head that maps features `[B, features]` to logits `[B, classes]`.
 
-    Weights are Kaiming-normal (He et al. 2015), biases 0, as in the course.
+    Each layer is BatchNorm, Dropout and Linear, with a ReLU after all but the last. Weights are drawn
+    Kaiming-normal (He et al. 2015) from `seed`, and biases are 0, as in the course.
     """
     import torch
     from torch import nn
 
-    from unfreeze.model.dropout import Dropout
+    from unfreeze.model.fast.dropout import Dropout
 
     widths = [features, *params.hidden, classes]
     layers: list[nn.Module] = []

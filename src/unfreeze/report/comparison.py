@@ -1,22 +1,25 @@
 """Two experiments side by side, in one HTML page that needs no other file, no network."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from unfreeze.data.table import PARTS
 from unfreeze.report import figures, making
-from unfreeze.report.album import TINY, Album, Readable, side_for
-from unfreeze.report.charts import Table, column
-from unfreeze.report.galleries import Predictions
-from unfreeze.report.numbers import METRICS, MULTI_METRICS, VARIANTS, text
-from unfreeze.report.page import hash_of, read_beside, shorten, template
+from unfreeze.report.album import TINY, Album, PixelArray, choose_side
+from unfreeze.report.sections.scores import VARIANTS, format_difference, format_value, title
+from unfreeze.report.template import hash_script, load_template, read_beside, shorten
 
-_MOST = 48  # pictures of each kind
-_BYTES = 3_000_000
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from unfreeze.task.base import Metric, Task
+
+MOST_PICTURES = 48
+"""Of each kind."""
+MOST_BYTES = 3_000_000
 
 
 @dataclass(frozen=True)
@@ -26,120 +29,121 @@ class Side:
     name: str
     params: dict[str, Any]
     metrics: dict[str, Any]
-    epochs: Table
-    """Of the head, then of fine-tuning."""
-    predictions: Predictions
+    """results/evaluate/metrics.json: split -> way of predicting -> metric -> number or None."""
+    epochs: pd.DataFrame
+    """valid_loss and valid_score, float64: of the head, then of fine-tuning."""
+    predictions: pd.DataFrame
+    """Texts: path, split, and the labels actual and predicted; actual is "" of an unlabelled image."""
+    task: type[Task]
 
 
-def render(a: Side, b: Side, pixels: Readable, rows: Mapping[str, int]) -> str:
-    """The page as HTML text.
+def render(a: Side, b: Side, pixels: PixelArray, rows: Mapping[str, int]) -> str:
+    """Return the page as HTML text. Both experiments have the same task.
 
     Args:
         pixels: uint8 `[M, S, S, 3]`, of which row `rows[path]` is the image of a path; an image that has none is
             named without its picture.
     """
     split = "test" if "test" in a.metrics and "test" in b.metrics else "valid"
-    multi = a.predictions.multi
-    better, worse, both = _changed(a.predictions, b.predictions, split)
-    shown = [rows[path] for path, *_ in (*better, *worse) if path in rows]
-    album = Album(pixels, side_for(pixels, shown, len(shown), _BYTES))
+    both = _join_predictions(a, b, split)
+    was_right, is_right = (both[f"actual_{side}"] == both[f"predicted_{side}"] for side in "ab")
+    better, worse = both[~was_right & is_right], both[was_right & ~is_right]
+    shown = [rows[path] for path in (*better["path"], *worse["path"]) if path in rows]
+    album = Album(pixels, choose_side(pixels, shown, count=len(shown), room=MOST_BYTES))
 
-    def pictures(changed: list[tuple[str, str, str, str]]) -> list[dict[str, Any]]:
+    def list_pictures(changed: pd.DataFrame) -> list[dict[str, Any]]:
         return [
             {
-                "uri": album.uri(rows[path]) if path in rows else None,
-                "path": path, "is": actual, "before": before, "after": after,
+                "uri": album.uri(rows[line["path"]]) if line["path"] in rows else None,
+                "path": line["path"],
+                "label": _name(a.task, line["actual_a"]),
+                "before": _name(a.task, line["predicted_a"]),
+                "after": _name(a.task, line["predicted_b"]),
             }
-            for path, actual, before, after in changed[:_MOST]
-        ]  # fmt: skip
+            for line in changed[:MOST_PICTURES].to_dict("records")
+        ]
 
-    script = read_beside("viewer.js")
-    score = "F2" if multi else "accuracy"
-    losses, scores = ([column(side.epochs, key) for side in (a, b)] for key in ("valid_loss", "valid_score"))
-    return template("comparison.html.j2").render(
+    script, score = read_beside("viewer.js"), a.task.metrics[0].title
+    losses, scores = ([side.epochs[name] for side in (a, b)] for name in ("valid_loss", "valid_score"))
+    return load_template("comparison.html.j2").render(
         names=[shorten(side.name) for side in (a, b)],
-        metrics=_differences(a.metrics, b.metrics, MULTI_METRICS if multi else METRICS),
-        changes=making.changes(b.params, a.params) + _removed(a.params, b.params),
+        metrics=_list_differences(a.metrics, b.metrics, a.task.metrics),
+        changes=making.list_changes(b.params, a.params) + _list_removed(a.params, b.params),
         charts=[
-            ("Validation loss", figures.overlay("loss", "validation loss", losses)),
-            (f"Validation {score}", figures.overlay("score", f"validation {score}", scores)),
+            ("Validation loss", figures.draw_overlay("loss", "validation loss", losses)),
+            (f"Validation {score}", figures.draw_overlay("score", f"validation {score}", scores)),
         ],
         split_name={"test": "test", "valid": "validation"}[split],
-        better=pictures(better),
-        worse=pictures(worse),
-        counts=(len(better), len(worse), both),
+        better=list_pictures(better),
+        worse=list_pictures(worse),
+        counts=(len(better), len(worse), len(both)),
         chance=sign_test(len(better), len(worse)),
         tiny=pixels.shape[1] <= TINY,
         style=read_beside("page.css"),
         script=script,
-        script_hash=hash_of(script),
+        script_hash=hash_script(script),
     )
 
 
 def sign_test(one: int, other: int) -> float:
-    """The probability that images that changed sides by the toss of a coin divide as unevenly as this, or more
-    (McNemar's test, exact)."""
+    """Return the probability that fair coins divide images as unevenly as this, or more (McNemar's test, exact).
+
+    Args:
+        one, other: how many images changed to either side.
+    """
     count, least = one + other, min(one, other)
     return min(1.0, 2 * sum(math.comb(count, k) for k in range(least + 1)) / 2**count)
 
 
-def _changed(
-    a: Predictions, b: Predictions, split: str
-) -> tuple[list[tuple[str, str, str, str]], list[tuple[str, str, str, str]], int]:
-    """(path, true, predicted by a, predicted by b) of the images of `split` that only b has right, and only a; and
-    how many images both predicted."""
-    one, other = (_by_path(side, split) for side in (a, b))
-    both = [path for path in one if path in other]
-    better, worse = [], []
-    for path in both:
-        (actual, before, was_right), (_, after, is_right) = one[path], other[path]
-        if was_right != is_right:
-            (better if is_right else worse).append((path, actual, before, after))
-    return better, worse, len(both)
+def _join_predictions(a: Side, b: Side, split: str) -> pd.DataFrame:
+    """Return the labelled images of `split` that both predicted, in a's order: path, and each side's actual_a,
+    predicted_a, actual_b and predicted_b, for a label may have changed."""
+    one, other = (
+        side.predictions.loc[
+            (side.predictions["split"] == split) & (side.predictions["actual"] != ""),
+            ["path", "actual", "predicted"],
+        ]
+        for side in (a, b)
+    )
+    return one.merge(other, on="path", how="inner", suffixes=("_a", "_b"))
 
 
-def _by_path(side: Predictions, split: str) -> dict[str, tuple[str, str, bool]]:
-    """True and predicted, as text, and whether these are the same, of the labelled images of `split`."""
-    found = {}
-    for i in np.flatnonzero((side.split == PARTS.index(split)) & side.labelled).tolist():
-        if side.multi:
-            actual, predicted = (
-                " ".join(side.classes[c] for c in np.flatnonzero(labels[i])) or "no label"
-                for labels in (side.actual, side.predicted)
-            )
-        else:
-            actual, predicted = side.classes[side.actual[i]], side.classes[side.predicted[i]]
-        found[side.path[i]] = actual, predicted, actual == predicted
-    return found
+def _name(task: type[Task], label: str) -> str:
+    return " ".join(task.names(label)) or "no label"
 
 
-def _differences(a: dict[str, Any], b: dict[str, Any], known: list[tuple[str, str, str]]) -> list[dict[str, Any]]:
-    """A line for each split, way of predicting and metric that either has: both numbers, what b has more, and
-    whether that is better."""
+def _list_differences(a: dict[str, Any], b: dict[str, Any], metrics: tuple[Metric, ...]) -> list[dict[str, Any]]:
+    """List each split, way of predicting and metric that either has: both values, what b has more, and whether
+    that is better."""
     lines = []
     for part in ("valid", "test"):
-        for way, label in VARIANTS.items():
+        for way, name in VARIANTS.items():
             one, other = (side.get(part, {}).get(way, {}) for side in (a, b))
-            for key, title, form in known:
-                if key not in one and key not in other:
+            for metric in metrics:
+                if metric.key not in one and metric.key not in other:
                     continue
-                values = one.get(key), other.get(key)
-                line = {"part": part, "way": label, "metric": title, "pair": [text(v, form) for v in values]}
+                values = one.get(metric.key), other.get(metric.key)
                 gap = None if None in values else values[1] - values[0]
-                good = (gap > 0) == title.endswith("↑") if gap else None
                 lines.append(
-                    line | {"gap": _gap(gap, form), "verdict": {True: "gain", False: "loss"}.get(good, "")}
+                    {
+                        "part": part,
+                        "way": name,
+                        "metric": title(metric),
+                        "pair": [format_value(metric, value) for value in values],
+                        "gap": _format_gap(metric, gap),
+                        "verdict": ("gain" if gap * metric.sign > 0 else "loss") if gap else "",
+                    }
                 )
     return lines
 
 
-def _gap(gap: float | None, form: str) -> str | None:
-    if not gap:
-        return "=" if gap == 0 else None
-    return f"{100 * gap:+.1f} points" if "%" in form else f"{gap:+.3f}"
+def _format_gap(metric: Metric, gap: float | None) -> str | None:
+    if gap is None:
+        return None
+    return format_difference(metric, gap) if gap else "="
 
 
-def _removed(a: dict[str, Any], b: dict[str, Any]) -> list[making.Change]:
-    """The params that only a has."""
-    after = making.flat(b)
-    return [(key, value, "–") for key, value in making.flat(a).items() if key not in after]  # noqa: RUF001
+def _list_removed(a: dict[str, Any], b: dict[str, Any]) -> list[making.Change]:
+    """List the params that only a has."""
+    after = making.flatten(b)
+    return [(key, value, "–") for key, value in making.flatten(a).items() if key not in after]  # noqa: RUF001

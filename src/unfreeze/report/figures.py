@@ -1,7 +1,7 @@
 """The charts, as SVG text to stand inside an HTML page.
 
 Every function returns one `<svg>` element, the same bytes each time. Colours are the page's CSS variables, so
-a chart follows its light and dark scheme; `name` is the prefix of all ids inside and must be unique in the
+that a chart follows its light and dark scheme. `name` is the prefix of all ids inside and must be unique in the
 page. Numbers that are not finite are left out. No text of the user's reaches a chart.
 """
 
@@ -50,14 +50,14 @@ _WIDTH, _HEIGHT = 4.6, 3.0  # inches: the text stays readable where the page sho
 _MOST_POINTS = 800  # on a line: more cannot be seen and make the page heavy
 
 
-def lr_finder(
+def draw_lr_finder(
     name: str,
     lr: Sequence[float],
     loss: Sequence[float],
     smoothed: Sequence[float],
     suggestions: dict[str, float],
 ) -> str:
-    """Loss over the learning rate; at most two suggestions (label -> rate) as vertical lines."""
+    """Draw loss over learning rate, with at most two suggestions (label -> rate) as vertical lines."""
     with _style():
         figure, (axes,) = _axes()
         axes.set_xscale("log")
@@ -67,17 +67,17 @@ def lr_finder(
         axes.plot(*_points(lr, smoothed), color=_BLUE, label="smoothed")
         for (label, rate), dashes in zip(suggestions.items(), ("--", ":"), strict=False):
             axes.axvline(rate, color=_ORANGE, linestyle=dashes, linewidth=1.5, label=f"{label}: {rate:.2g}")
-        known = _points(lr, smoothed)[1]
-        if len(known):  # the losses of single batches may go far beyond
-            room = max(float(np.ptp(known)), 1e-6)
-            axes.set_ylim(known.min() - 0.3 * room, known.max() + 0.6 * room)
+        finite = _points(lr, smoothed)[1]
+        if len(finite):  # the losses of single batches may go far beyond
+            room = max(float(np.ptp(finite)), 1e-6)
+            axes.set_ylim(finite.min() - 0.3 * room, finite.max() + 0.6 * room)
         axes.set(xlabel="learning rate", ylabel="training loss")
         axes.legend(fontsize=8)
         return _svg(figure, name, "Loss over the learning rate, with the suggested rates")
 
 
-def schedule(name: str, stages: dict[str, Sequence[float]]) -> str:
-    """Learning rate by step of each stage (title -> rates), side by side."""
+def draw_schedule(name: str, stages: dict[str, Sequence[float]]) -> str:
+    """Draw the learning rate by step of each stage (title -> rates), side by side."""
     with _style():
         figure, panels = _axes(columns=len(stages))
         for axes, (title, lr) in zip(panels, stages.items(), strict=True):
@@ -90,15 +90,21 @@ def schedule(name: str, stages: dict[str, Sequence[float]]) -> str:
         return _svg(figure, name, "Learning rate by step")
 
 
-def by_epoch(
+def draw_epochs(
     name: str,
     what: str,
     lines: dict[str, Sequence[float]],
     phases: Sequence[str],
     rates: Sequence[tuple[Sequence[float], Sequence[float]]] = (),
 ) -> str:
-    """At most two lines (label -> one number an epoch) over the epochs; `phases` names the phase of each. Below
-    stand the learning rates, if there are any: of each stage the epochs (with fractions) and the rates."""
+    """Draw at most two lines over the epochs, and the learning rates below them.
+
+    Args:
+        what: the label of the y axis.
+        lines: label -> one number an epoch.
+        phases: the name of the phase of each epoch.
+        rates: of each stage the epochs (with fractions) and the learning rates.
+    """
     epochs = np.arange(1, len(phases) + 1)
     with _style():
         figure, panels = _axes(rows=(3, 1) if rates else (1,))
@@ -126,8 +132,8 @@ def by_epoch(
         return _svg(figure, name, f"{what} by epoch: {', '.join(phases[start] for start in starts)}{under}")
 
 
-def overlay(name: str, what: str, sides: Sequence[Sequence[float]]) -> str:
-    """One number an epoch of the experiments A and B."""
+def draw_overlay(name: str, what: str, sides: Sequence[Sequence[float]]) -> str:
+    """Draw one number an epoch of the experiments A and B."""
     with _style():
         figure, (axes,) = _axes()
         for label, values, colour, dashes in zip("AB", sides, (_BLUE, _ORANGE), ("-", "--"), strict=True):
@@ -139,14 +145,20 @@ def overlay(name: str, what: str, sides: Sequence[Sequence[float]]) -> str:
         return _svg(figure, name, f"{what} by epoch of A and B")
 
 
-def curve(
+def draw_curves(
     name: str,
     axes_of: tuple[str, str],
     lines: dict[str, tuple[Sequence[float], Sequence[float]]],
     diagonal: bool = False,
     marks: Sequence[float] = (),
 ) -> str:
-    """At most two lines (label -> x and y) between 0 and 1; `marks` are vertical lines, such as thresholds."""
+    """Draw at most two lines (label -> x and y) between 0 and 1.
+
+    Args:
+        axes_of: the labels of the x and the y axis.
+        diagonal: whether to draw what chance would give.
+        marks: where vertical lines stand, such as thresholds.
+    """
     with _style():
         figure, (axes,) = _axes()
         if diagonal:
@@ -160,8 +172,8 @@ def curve(
         return _svg(figure, name, f"{axes_of[1]} over {axes_of[0]}")
 
 
-def sizes(name: str, width: Sequence[float], height: Sequence[float], count: Sequence[float]) -> str:
-    """Width and height of images, a dot a size whose area is its share of the images."""
+def draw_sizes(name: str, width: Sequence[float], height: Sequence[float], count: Sequence[float]) -> str:
+    """Draw width and height of images: a dot a size, whose area is its share of the images."""
     share = np.asarray(count, dtype=float) / max(1, sum(count))
     with _style():
         figure, (axes,) = _axes()
@@ -172,21 +184,24 @@ def sizes(name: str, width: Sequence[float], height: Sequence[float], count: Seq
         return _svg(figure, name, "Width and height of the images before they were stored")
 
 
-def reliability(
+def draw_reliability(
     name: str,
     confidence: Sequence[float],
     accuracy: Sequence[float],
     count: Sequence[float],
-    spans: Sequence[tuple[float, float]],
+    intervals: Sequence[tuple[float, float]],
 ) -> str:
-    """Accuracy over confidence, a dot a bin whose area is its share of the images, with its interval; no bin is
-    empty."""
+    """Draw accuracy over confidence: a dot a bin with its interval, whose area is its share of the images.
+
+    Args:
+        count: images in each bin, not 0.
+    """
     share = np.asarray(count, dtype=float) / sum(count)
     with _style():
         figure, (axes,) = _axes()
         axes.plot([0, 1], [0, 1], color=_MUTED, linestyle="--", linewidth=1, label="perfectly calibrated")
         axes.plot(confidence, accuracy, color=_BLUE, label="this model")
-        axes.vlines(confidence, *zip(*spans, strict=True), color=_BLUE, alpha=0.5, linewidth=1)
+        axes.vlines(confidence, *zip(*intervals, strict=True), color=_BLUE, alpha=0.5, linewidth=1)
         axes.scatter(confidence, accuracy, s=20 + 300 * share, color=_BLUE, alpha=0.5, linewidths=0)
         axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.04), ylim=(0, 1.04))
         axes.legend(fontsize=8, loc="upper left")
@@ -200,7 +215,7 @@ def _style() -> Any:
 
 
 def _axes(columns: int = 1, rows: Sequence[int] = (1,)) -> "tuple[Figure, list[Axes]]":
-    """A figure of panels side by side, or of `rows` of these relative heights over one x axis."""
+    """Make a figure of panels side by side, or of `rows` of these relative heights over one x axis."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(_WIDTH, _HEIGHT if len(rows) == 1 else _HEIGHT + 0.8))
@@ -209,7 +224,7 @@ def _axes(columns: int = 1, rows: Sequence[int] = (1,)) -> "tuple[Figure, list[A
 
 
 def _points(x: Sequence[float], y: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """The finite points of a line, thinned evenly to a number the eye can use; the ends stay."""
+    """Return the finite points of a line, thinned evenly to a number the eye can use; the ends stay."""
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     if len(finite) > _MOST_POINTS:
@@ -222,7 +237,7 @@ def _power_of_ten(value: float, _: int) -> str:
 
 
 def _svg(figure: "Figure", name: str, description: str) -> str:
-    """The figure as one element without prolog, metadata and size; ids prefixed, colours CSS variables."""
+    """Return the figure as one element: no prolog, metadata and size, ids prefixed, colours CSS variables."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue()

@@ -4,40 +4,46 @@ from collections.abc import Mapping
 from typing import Any
 
 Change = tuple[str, str, str]
-"""The path of a param, its value in the recipe, and here."""
+"""The path of a param, its value before, and its value here; "–" where there was none."""  # noqa: RUF001
 
 
-def flat(params: Mapping[str, Any], above: str = "") -> dict[str, str]:
-    """The values of nested params as text, by path: {"seed": "1", "train_head.lr": "0.01"}."""
-    found: dict[str, str] = {}
+def flatten(params: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """Return the values of nested params as text, by path: {"seed": "1", "train_head.lr": "0.01"}."""
+    values: dict[str, str] = {}
     for key, value in params.items():
         if isinstance(value, Mapping):
-            found |= flat(value, f"{above}{key}.")
+            values |= flatten(value, f"{above}{key}.")
         else:
-            found[above + key] = _text(value)
-    return found
+            values[above + key] = _format(value)
+    return values
 
 
-def changes(params: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[Change]:
-    """What `params` have otherwise than `recipe`, in their order; of a recipe only what they name too."""
-    before, after = flat(recipe), flat(params)
+def list_changes(params: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[Change]:
+    """List the params that differ from those of `recipe`, in their order. What only the recipe has is left out."""
+    before, after = flatten(recipe), flatten(params)
     return [(key, before.get(key, "–"), value) for key, value in after.items() if before.get(key) != value]  # noqa: RUF001
 
 
-def closest(params: Mapping[str, Any], recipes: Mapping[str, Mapping[str, Any]]) -> tuple[str, list[Change]]:
-    """The name of the recipe that `params` change least of, and the changes; "" and all params without recipes."""
-    found = {name: changes(params, recipe) for name, recipe in recipes.items()} or {"": changes(params, {})}
-    name = min(found, key=lambda name: (len(found[name]), name))
-    return name, found[name]
+def find_closest_recipe(
+    params: Mapping[str, Any], recipes: Mapping[str, Mapping[str, Any]]
+) -> tuple[str, list[Change]]:
+    """Return the name of the recipe of which `params` change least, and the changes.
+
+    Without recipes the name is "", and every param is a change.
+    """
+    changes = {name: list_changes(params, recipe) for name, recipe in recipes.items()}
+    changes = changes or {"": list_changes(params, {})}
+    name = min(changes, key=lambda name: (len(changes[name]), name))
+    return name, changes[name]
 
 
-def _text(value: object) -> str:
-    """As it would stand in params.yaml; 1 and 1.0 are the same number."""
+def _format(value: object) -> str:
+    """Return a value as it would stand in params.yaml; 1 and 1.0 are the same number."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
         return f"{value:.12g}"
     if isinstance(value, list):
-        return f"[{', '.join(map(_text, value))}]"
+        return f"[{', '.join(map(_format, value))}]"
     text = str(value)
     return f'"{text}"' if text.isdigit() else text

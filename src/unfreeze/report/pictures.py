@@ -1,27 +1,28 @@
-"""Stored images as they are shown: RGB in 8 bits, whatever the network sees of them."""
+"""Images as people see them: RGB in 8 bits, whatever the network sees of them."""
 
 import numpy as np
 
-from unfreeze import draws
+from unfreeze.core import draws
 
 SAMPLE = 256
 """Images that the scale of measured values is taken from."""
-SHARES = (1.0, 99.5)
-"""Percentiles of a channel that become black and full colour; a few values beyond them say nothing."""
+PERCENTILES = (1.0, 99.5)
+"""Of a channel, that become black and full colour; a few values beyond them say nothing."""
 
 
 class Pictures:
-    """An array of stored images `[N, S, S, C]`, read as uint8 `[S, S, 3]` each.
+    """An array of images `[N, S, S, C]` that is read as uint8 `[S, S, 3]`, an image at a time.
 
-    RGB is shown as it is, grey in three equal channels, and what is transparent on white. Measured values (float)
-    get false colours: each channel is red, green or blue, scaled alike in all pictures to make them comparable.
+    RGB stays as it is, grey gets three equal channels, and what is transparent lies on white. Measured values
+    (float) get false colours: each channel becomes red, green or blue. One scale for all pictures makes them
+    comparable.
     """
 
     def __init__(self, pixels: np.ndarray, seed: int) -> None:
         self.pixels, self.shape = pixels, (*pixels.shape[:3], 3)
         if pixels.dtype != np.uint8 and len(pixels):
-            some = np.sort(draws.generator(seed, "report", "scale").permutation(len(pixels))[:SAMPLE])
-            self.low, self.high = np.percentile(pixels[some], SHARES, axis=(0, 1, 2))
+            rows = np.sort(draws.generator(seed, "report", "scale").permutation(len(pixels))[:SAMPLE])
+            self.low, self.high = np.percentile(pixels[rows], PERCENTILES, axis=(0, 1, 2))
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -1,23 +1,21 @@
 """Interrupted training goes on from where it was, and ends with the bytes it would have ended with anyway.
 
 A checkpoint is no out of its stage, for DVC deletes outs before it runs a stage. It lies in a folder whose name
-holds the hash of all that the result depends on, so that one of other params, data or code is never picked up.
+holds the fingerprint of the stage, so that one of other params, data or code is never picked up.
 """
 
-import hashlib
 import json
 import os
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
@@ -25,15 +23,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from unfreeze import draws
-from unfreeze.console import UserError
-from unfreeze.files import replacing
-from unfreeze.params import declared_params, read_yaml
-from unfreeze.paths import CHECKPOINTS, PARAMS, PIPELINE
-from unfreeze.runtime import checkpoint_minutes
+from unfreeze.core import draws
+from unfreeze.core.console import UserError
+from unfreeze.core.files import replacing
+from unfreeze.core.paths import CHECKPOINTS
+from unfreeze.device.runtime import read_checkpoint_minutes
+from unfreeze.train.fingerprint import fingerprint
+from unfreeze.train.fit import Plan, Position, Step, fit
 from unfreeze.train.history import History
-from unfreeze.train.loop import Learner, Step, fit, steps_per_epoch
-from unfreeze.train.schedule import Pace
+from unfreeze.train.learner import Learner, steps_per_epoch
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
 """Tensors by name, and the rest as JSON takes it."""
@@ -45,37 +43,39 @@ class Checkpoint:
     """The checkpoint of one run of a stage, and a context that turns SIGINT and SIGTERM into a save.
 
     Attributes:
-        folder: where it lies; what must outlive a kill besides can be put there.
-        found: what an interrupted run of the same params, data and code has saved; None if there was none.
+        folder: where it lies. Callers may put there what else must outlive a kill.
+        state: what an interrupted run of the same params, data and code has saved; None if there was none.
     """
 
     def __init__(self, stage: str, fabric: Fabric | None = None) -> None:
-        """Args:
-        stage: its name in dvc.yaml.
-        fabric: whose ranks stop together, and of which the first one saves; None: this process alone.
+        """Open the checkpoint.
+
+        Args:
+            stage: its name in dvc.yaml.
+            fabric: whose ranks stop together, and of which the first one saves; None: this process alone.
 
         Raises:
             UserError: it is damaged, or the ranks do not see the same.
         """
         self._fabric = fabric if fabric and fabric.world_size > 1 else None
         self._first = not self._fabric or self._fabric.is_global_zero
-        self.folder = root() / f"{stage}-{key(stage)}"
-        self._state = self.folder / "state.safetensors"
-        self.found = self._read()
+        self.folder = root() / f"{stage}-{fingerprint(stage)}"
+        self._file = self.folder / "state.safetensors"
+        self.state = self._read()
         if self._fabric:
             self._compare()
-        self._stage, self._seconds = stage, 60 * checkpoint_minutes()
+        self._stage, self._seconds = stage, 60 * read_checkpoint_minutes()
         self._saved = time.monotonic()
         self._signal = 0
 
     @property
     def info(self) -> dict[str, Any] | None:
-        """What was found, without the tensors."""
-        return self.found[1] if self.found else None
+        """The state without its tensors."""
+        return self.state[1] if self.state else None
 
     def __enter__(self) -> "Checkpoint":
         self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
-        if self._first and (stale := others(self._stage, self.folder)):
+        if self._first and (stale := describe_stale(self._stage, self.folder)):
             print(f"{self._stage}: {stale}", file=sys.stderr)
         return self
 
@@ -97,7 +97,7 @@ class Checkpoint:
         stop = self._asked()
         if self._first and (now or stop or time.monotonic() - self._saved >= self._seconds):
             tensors, info = state()
-            with replacing(self._state) as temporary:
+            with replacing(self._file) as temporary:
                 plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
                 save_file(plain, temporary, metadata={"unfreeze": json.dumps(info)})
             self._saved = time.monotonic()
@@ -112,8 +112,10 @@ class Checkpoint:
         self._end(self._asked())
 
     def _asked(self) -> int:
-        """The number of the signal that has come to any rank, or 0: whichever stopped alone would leave the others
-        waiting for it in the next step."""
+        """Return the number of the signal that has come to any rank, or 0.
+
+        A rank that stopped alone would leave the others waiting for it in the next step.
+        """
         if not self._fabric:
             return self._signal
         signals = torch.tensor(self._signal, device=self._fabric.device)
@@ -128,26 +130,27 @@ class Checkpoint:
         if not self._first:
             raise SystemExit(0)
         kept = f"what was learnt is kept in {self.folder}, and dvc repro goes on from there"
-        if not self._state.is_file():
+        if not self._file.is_file():
             kept = "nothing was learnt yet"
         print(f"{self._stage}: stopped by {signal.Signals(number).name}; {kept}", file=sys.stderr)
         raise SystemExit(128 + number)
 
     def restore(self, model: nn.Module) -> None:
-        """Give `model` the weights that were found, if any were."""
-        if self.found:
-            tensors = self.found[0].items()
+        """Give `model` the weights of the state, if there is one."""
+        if self.state:
+            tensors = self.state[0].items()
             model.load_state_dict({k.removeprefix("model."): v for k, v in tensors if k.startswith("model.")})
 
     def remove(self) -> None:
         """Delete the checkpoint; the stage has what it wanted."""
-        self._state.unlink(missing_ok=True)  # first: it is of no use without what lies beside it
+        self._file.unlink(missing_ok=True)  # first: it is of no use without what lies beside it
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _compare(self) -> None:
-        """Ranks that went on from different places would wait for each other for ever."""
-        seen = torch.tensor(draws.seed_of(self.folder.name, json.dumps(self.info)), device=self._fabric.device)
-        lowest, highest = seen.clone(), seen.clone()
+        """Check that all ranks go on from the same place: others would wait for each other for ever."""
+        number = draws.seed_of(self.folder.name, json.dumps(self.info))
+        lowest = torch.tensor(number, device=self._fabric.device)
+        highest = lowest.clone()
         dist.all_reduce(lowest, dist.ReduceOp.MIN)
         dist.all_reduce(highest, dist.ReduceOp.MAX)
         if lowest != highest:
@@ -156,39 +159,24 @@ class Checkpoint:
                 "the project's folder"
             )
 
-    def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        if not self._state.is_file():
+    def _read(self) -> State | None:
+        if not self._file.is_file():
             return None
         try:
-            with safe_open(self._state, framework="pt") as file:
+            with safe_open(self._file, framework="pt") as file:
                 info = json.loads((file.metadata() or {})["unfreeze"])
                 return {name: file.get_tensor(name) for name in file.keys()}, info  # noqa: SIM118
         except (SafetensorError, KeyError, ValueError, OSError) as error:
-            raise UserError(
-                f"{self._state} is damaged ({error}): make clean-checkpoints, then dvc repro"
-            ) from None
+            raise UserError(f"{self._file} is damaged ({error}): make clean-checkpoints, then dvc repro") from None
 
 
 def root() -> Path:
-    """Where checkpoints lie: in the repository, also of experiments that DVC runs in a copy of it."""
+    """Return where checkpoints lie: in the repository, also of experiments that DVC runs in a copy of it."""
     return Path(os.environ.get("DVC_ROOT", ".")) / CHECKPOINTS
 
 
-def key(stage: str) -> str:
-    """The hash of all that a stage declares in dvc.yaml: the content of its deps, and its params."""
-    digest = hashlib.sha256()
-    for dep in sorted(read_yaml(PIPELINE)["stages"][stage]["deps"]):
-        files = sorted(Path(dep).rglob("*")) if Path(dep).is_dir() else [Path(dep)]
-        for file in files:
-            if file.is_file() and file.suffix != ".pyc":
-                with file.open("rb") as content:
-                    digest.update(f"{file}\0{hashlib.file_digest(content, 'sha256').hexdigest()}\0".encode())
-    digest.update(json.dumps(declared_params(stage, read_yaml(PARAMS)), sort_keys=True).encode())
-    return digest.hexdigest()[:16]
-
-
-def others(stage: str, mine: Path) -> str:
-    """A sentence about checkpoints of this stage that nobody will go on from, with the space they take; or ""."""
+def describe_stale(stage: str, mine: Path) -> str:
+    """Return a sentence about checkpoints of this stage that nobody will go on from, with their size; or ""."""
     stale = [folder for folder in root().glob(f"{stage}-*") if folder != mine]
     size = sum(file.stat().st_size for folder in stale for file in folder.rglob("*") if file.is_file())
     if not stale:
@@ -197,7 +185,7 @@ def others(stage: str, mine: Path) -> str:
 
 
 def pack(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The tensors of a model and of its optimizer, under names of their own."""
+    """Return the tensors of a model and of its optimizer, under names of their own."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items() if value is not None}
@@ -220,48 +208,48 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
-def fit_resumably(
-    learner: Learner,
-    rows: np.ndarray,
-    lr: float,
-    schedule: Sequence[Pace],
-    history: History,
-    checkpoint: Checkpoint | None,
-    first_epoch: int = 0,
-    more: Callable[[], dict[str, Any]] = dict,
-    kept: nn.Module | None = None,
-) -> Iterator[list[Step]]:
-    """`loop.fit`, saved as it goes, and from where the checkpoint left it.
+@dataclass(frozen=True)
+class Saving:
+    """What a fit that can be interrupted keeps."""
+
+    history: History
+    checkpoint: Checkpoint | None
+    """None saves nothing."""
+    first_epoch: int = 0
+    """How many epochs of the history came before this fit."""
+    more: Callable[[], dict[str, Any]] = dict
+    """Returns what to keep besides."""
+    module: nn.Module | None = None
+    """Whose weights are kept; None: those of the learner's model."""
+
+
+def fit_resumably(learner: Learner, plan: Plan, saving: Saving) -> Iterator[list[Step]]:
+    """Fit as `fit.fit` does, save as it goes, and go on from where the checkpoint left it.
 
     The caller has restored the model's weights and the history, and records each epoch in the history before it
     asks for the next one.
-
-    Args:
-        checkpoint: None saves nothing.
-        first_epoch: how many epochs of the history came before this fit.
-        more: what to keep besides.
-        kept: whose weights are kept; None: those of the learner's model.
     """
-    done = len(history.epochs) - first_epoch
+    history, checkpoint = saving.history, saving.checkpoint
+    done = len(history.epochs) - saving.first_epoch
     partial: list[Step] = []
     # Steps and optimizer are those of the fit that was interrupted, and not of one that comes after it.
-    if checkpoint and checkpoint.found and len(checkpoint.found[1]["epochs"]) == len(history.epochs):
-        tensors, info = checkpoint.found
+    if checkpoint and checkpoint.state and len(checkpoint.state[1]["epochs"]) == len(history.epochs):
+        tensors, info = checkpoint.state
         partial = [Step(**step) for step in info["partial"]]
-        over = done * steps_per_epoch(len(rows), learner.params.batch_size) >= len(schedule)
+        over = done * steps_per_epoch(len(plan.rows), learner.params.batch_size) >= len(plan.paces)
         if (done or partial) and not over:  # else what was saved is of the next phase's optimizer
             restore_optimizer(learner.optimizer, tensors)
     taken: list[Step] = []
 
     def state() -> State:
-        info = {**history.state(), "partial": [asdict(step) for step in taken], **more()}
-        return pack(kept or learner.model, learner.optimizer), info
+        info = {**history.state(), "partial": [asdict(step) for step in taken], **saving.more()}
+        return pack(saving.module or learner.model, learner.optimizer), info
 
     def save(steps: list[Step], now: bool) -> None:
         taken[:] = steps
         if checkpoint:
             checkpoint.save_if_due(state, now)
 
-    for steps in fit(learner, rows, lr, schedule, done, partial, lambda steps: save(steps, now=False)):
+    for steps in fit(learner, plan, Position(done, partial), lambda steps: save(steps, now=False)):
         yield steps
         save([], now=True)

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from unfreeze.console import UserError
-from unfreeze.files import write_csv
-from unfreeze.params import Section
+from unfreeze.core import tables
+from unfreeze.core.console import UserError
+from unfreeze.core.params import Section
 from unfreeze.train.schedule import Rate
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from unfreeze.train.loop import Learner
+    from unfreeze.train.learner import Learner
 
 LR_MIN, LR_MAX = 1e-5, 10.0
 """The course's range."""
@@ -90,7 +90,7 @@ def find_lr(
         if between:
             between()
         epoch, batch = next(stream)
-        return learner.step(i, batch, epoch, learner.seen(i, batch, epoch), lr, learner.params.momentum)
+        return learner.step(i, batch, epoch, learner.read(i, batch, epoch), lr, learner.params.momentum)
 
     try:
         return range_test(params, step)
@@ -100,12 +100,13 @@ def find_lr(
 
 def write_curve(path: Path, curve: Sequence[Point]) -> None:
     """Write the curve as CSV; of an empty one only the header."""
-    write_csv(path, [f.name for f in fields(Point)], map(astuple, curve))
+    tables.write_rows(path, [f.name for f in fields(Point)], map(astuple, curve))
 
 
-def chosen(lr: float | str, suggestions: dict[str, float | None], where: str) -> float:
-    """The rate to train with: `lr`, or if that is `auto` the suggestion of the course's rule, a tenth of where
-    the loss is lowest.
+def choose_lr(lr: float | str, suggestions: dict[str, float | None], where: str) -> float:
+    """Return the rate to train with: `lr`, or if that is `auto` the course's suggestion.
+
+    The course takes a tenth of the rate where the loss is lowest.
 
     Raises:
         UserError: there is no suggestion to take; `where` names the key.
@@ -121,8 +122,11 @@ def chosen(lr: float | str, suggestions: dict[str, float | None], where: str) ->
 
 
 def suggest(curve: Sequence[Point]) -> dict[str, float | None]:
-    """Two rates to start from: where the smoothed loss falls steepest over log(lr), and a tenth of where it is
-    lowest. None for a curve too short to tell."""
+    """Return two rates to start from; None for a curve too short to tell.
+
+    `steepest` is where the smoothed loss falls steepest over log(lr), `minimum_tenth` a tenth of where it is
+    lowest.
+    """
     settled = curve[SETTLE:]
     if len(settled) < 3:
         return {"steepest": None, "minimum_tenth": None}

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from unfreeze.params import Number, Section
+from unfreeze.core.params import Number, Section
+from unfreeze.task.kinds import TASKS
 
 Rate = Annotated[Number, Field(gt=0, le=100)]
 RateOrAuto = Rate | Literal["auto"]
@@ -123,7 +124,7 @@ class FinetuneParams(StepParams):
 
     sizes: list[Annotated[int, Field(ge=16)]]
     """Pixels a side of what the network sees, one after the other, each with all the cycles below, the weights
-    going on; the last is model.size. `[]`: that alone."""
+    going on; the last is model.image_size. `[]`: that alone."""
     schedule: Schedule
     lr: RateOrAuto
     """Of the head; the other groups have fixed multiples of it. auto: the frozen cycles run at the rate of
@@ -156,10 +157,10 @@ class FinetuneParams(StepParams):
             raise ValueError(
                 f"finetune.find_lr = {self.find_lr} has no effect with finetune.cycles = 0: nothing unfreezes"
             )
-        if self.sizes and self.sizes[-1] != params.model.size:
+        if self.sizes and self.sizes[-1] != params.model.image_size:
             raise ValueError(
-                f"finetune.sizes = {self.sizes}: must end with model.size = {params.model.size}, for which the "
-                "network is evaluated"
+                f"finetune.sizes = {self.sizes}: must end with model.image_size = "
+                f"{params.model.image_size}, for which the network is evaluated"
             )
         if self.lr == "auto" and self.frozen_cycles and params.precompute.skip:
             raise ValueError(
@@ -175,7 +176,7 @@ class FinetuneParams(StepParams):
 
 
 def _check(name: str, params: TrainHeadParams | FinetuneParams, others: SimpleNamespace) -> None:
-    if params.balance == "sample" and others.split.kind == "multi":
+    if params.balance == "sample" and not TASKS[others.split.kind].can_draw_balanced:
         raise ValueError(
             f"{name}.balance = sample: with several labels an image no draw makes all labels equally frequent; "
             "set loss or none"

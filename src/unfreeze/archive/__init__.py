@@ -1,0 +1,1 @@
+"""Archives of any kind, streamed into one plain tar."""

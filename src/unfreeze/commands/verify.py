@@ -1,0 +1,138 @@
+"""Does the current commit give its own numbers again? `python -m unfreeze.commands.verify`, or `make verify`.
+
+Clones the commit into a temporary folder, runs all stages there from nothing, and compares every out with the hash
+that the commit's dvc.lock has for it. Exit status: 0 if everything is identical, or if the metrics agree within
+`verify.tolerance` on another CPU model than that of results/environment.json; else 1.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field
+
+from unfreeze.core import paths
+from unfreeze.core.console import UserError
+from unfreeze.core.params import Number, Section, check, read_yaml
+from unfreeze.device.runtime import cpu_model
+
+
+class VerifyParams(Section):
+    """`verify`: when two runs on different machines agree."""
+
+    tolerance: Annotated[Number, Field(ge=0)]
+    """Largest difference of any number in the metrics files."""
+
+
+class OutVerdict(NamedTuple):
+    """How an out of the commit compares with the same out of the new run."""
+
+    stage: str
+    out: str
+    verdict: str
+    """`identical`, or `within tolerance` or `different`, for metrics with the largest difference in brackets."""
+
+
+def compare_outs(
+    before: Mapping[str, Any], after: Mapping[str, Any], folders: tuple[Path, Path], tolerance: float
+) -> list[OutVerdict]:
+    """Compare every out in the stages of two dvc.lock files.
+
+    Args:
+        folders: where the metrics files (.json) of the two lie.
+        tolerance: for the numbers in these files.
+    """
+    rows = []
+    for stage, content in before.items():
+        new = {out["path"]: out["md5"] for out in after.get(stage, {}).get("outs", [])}
+        for out in content.get("outs", []):
+            verdict = "identical"
+            if new.get(out["path"]) != out["md5"]:
+                verdict = "different"
+                if out["path"].endswith("metrics.json") and out["path"] in new:
+                    one, two = (json.loads((f / out["path"]).read_text(encoding="utf-8")) for f in folders)
+                    gap = measure_difference(one, two)
+                    verdict = f"{'within tolerance' if gap <= tolerance else 'different'} ({gap:.2g})"
+            rows.append(OutVerdict(stage=stage, out=out["path"], verdict=verdict))
+    return rows
+
+
+def measure_difference(one: Any, two: Any) -> float:
+    """Return the largest difference of numbers in the same places of two JSON values; infinite if more differs."""
+    if isinstance(one, dict) and isinstance(two, dict) and one.keys() == two.keys():
+        return max((measure_difference(one[key], two[key]) for key in one), default=0.0)
+    if isinstance(one, list) and isinstance(two, list) and len(one) == len(two):
+        return max((measure_difference(a, b) for a, b in zip(one, two, strict=True)), default=0.0)
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, two))
+    return abs(one - two) if numbers else 0.0 if one == two else float("inf")
+
+
+def judge(rows: list[OutVerdict], same_cpu: bool) -> tuple[int, str]:
+    """Return the exit status, and what it means in a sentence."""
+    differing = [row for row in rows if row.verdict != "identical"]
+    if not differing:
+        return 0, "Everything is identical, to the byte."
+    first = f"The first differing stage is {differing[0].stage} ({differing[0].out})."
+    wrong = [row for row in differing if row.verdict.startswith("different") and row.out.endswith("metrics.json")]
+    if same_cpu or wrong:
+        return 1, f"NOT reproduced. {first}"
+    return 0, f"The metrics agree within the tolerance, on another CPU model. {first}"
+
+
+def _list_links(clone: Path, source: str) -> Iterator[tuple[Path, Path]]:
+    """Yield (link, target) for what the commit needs and does not hold: the archive, and weights of the user's."""
+    needed = [Path(source), *Path("weights").iterdir()] if Path("weights").is_dir() else [Path(source)]
+    for path in needed:
+        if not path.is_absolute() and path.exists() and not (clone / path).exists():
+            yield clone / path, path.resolve()
+
+
+def verify_commit(folder: Path) -> tuple[int, str]:
+    """Verify the commit of the current folder in a clone below the empty `folder`, and print the table.
+
+    Returns:
+        As `judge`.
+
+    Raises:
+        UserError: there are uncommitted changes, or a stage failed.
+    """
+    if subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True).stdout:
+        raise UserError("there are uncommitted changes: verify looks at the commit; git commit (or stash) first")
+    content = check(paths.PARAMS)
+    committed = read_yaml(Path("dvc.lock"))["stages"]
+    clone = folder / "clone"
+    subprocess.run(["git", "clone", "-q", ".", str(clone)], check=True)
+    for link, target in _list_links(clone, content["extract"]["source"]):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    if subprocess.run(["dvc", "repro"], cwd=clone, env=os.environ | {"PATH": path}, check=False).returncode:
+        raise UserError("dvc repro failed in the clone: what it says stands above")
+
+    again = read_yaml(clone / "dvc.lock")["stages"]
+    rows = compare_outs(committed, again, (Path(), clone), VerifyParams(**content["verify"]).tolerance)
+    print(f"\n{'stage':22}{'out':40}verdict")
+    for row in rows:
+        print(f"{row.stage:22}{row.out:40}{row.verdict}")
+    recorded = json.loads(paths.ENVIRONMENT.read_text(encoding="utf-8")) if paths.ENVIRONMENT.is_file() else {}
+    return judge(rows, same_cpu=recorded.get("cpu") == cpu_model())
+
+
+def main() -> int:
+    try:
+        with tempfile.TemporaryDirectory(prefix="unfreeze-verify-") as folder:
+            status, sentence = verify_commit(Path(folder))
+    except UserError as error:
+        print(f"verify: {error}", file=sys.stderr)
+        return 2
+    print(f"\n{sentence}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What every stage uses: console, files, tables, arrays, params, paths, draws."""

@@ -1,1 +1,0 @@
-"""From an archive to arrays: extraction, decoding, labels, splits."""

@@ -1,0 +1,1 @@
+"""Image files and radar records, decoded once into one array."""

@@ -1,0 +1,65 @@
+"""The files that decoding writes, of images and of records alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from unfreeze.core import tables
+from unfreeze.core.console import UserError
+
+IMAGE_COLUMNS = ("row", "path", "width", "height", "mode", "pixels_sha256", "format")
+"""Of images.csv. The fields of records come after them."""
+LISTED = 20
+"""Rejected files that an error lists."""
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Where decoding writes."""
+
+    pixels: Path
+    """The array: `[images, image_size, image_size, C]`."""
+    images: Path
+    """A CSV with one line for each row of the array: `IMAGE_COLUMNS`."""
+    rejected: Path
+    """A CSV with path and reason of what cannot be used."""
+    card: Path
+    """How the images are stored (`images.card`)."""
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> Self:
+        """Name the files as the pipeline does."""
+        return cls(
+            pixels=folder / "pixels.npy",
+            images=folder / "images.csv",
+            rejected=folder / "rejected.csv",
+            card=folder / "card.json",
+        )
+
+
+class Counts(NamedTuple):
+    """How many files (or records) went where."""
+
+    images: int
+    rejected: int
+    other_files: int
+    """Files that are not tried: by their names they hold no image (or no records)."""
+
+
+def write_rejections(path: Path, rejections: Sequence[tuple[str, str]], candidates: int, max_share: float) -> None:
+    """Write (path, reason) of every rejected file, and stop where too few of the `candidates` are left.
+
+    Raises:
+        UserError: all candidates, or more than `max_share` (0..1) of them, are rejected. It lists the first ones.
+    """
+    tables.write_rows(path, ("path", "reason"), rejections)
+    if len(rejections) < candidates and len(rejections) / candidates <= max_share:
+        return
+    lines = [f"  {name}: {reason}" for name, reason in rejections[:LISTED]]
+    if len(rejections) > len(lines):
+        lines.append(f"  ... and {len(rejections) - len(lines):,} more")
+    raise UserError(
+        f"{len(rejections):,} of {candidates:,} images cannot be used, decode.max_rejected allows a share of "
+        f"{max_share}; mend or remove these files (all are in {path}) or raise the share:\n" + "\n".join(lines)
+    )

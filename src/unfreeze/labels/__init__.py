@@ -1,0 +1,1 @@
+"""Labels, from wherever users keep them, and the split."""

@@ -1,0 +1,1 @@
+"""Providers of backbones, one module each, and the `Backbone` that they give."""

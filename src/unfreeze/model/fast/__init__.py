@@ -1,0 +1,1 @@
+"""Speed behind one door, `for_inference`."""

@@ -1,0 +1,17 @@
+import json
+
+from unfreeze.images.card import write_card
+from unfreeze.model.card import StoredData, read_stored_data
+
+
+def test_the_network_s_card_takes_what_is_written(tmp_path):
+    card, normalisation, numbers = (tmp_path / f"{name}.json" for name in ("card", "normalisation", "numbers"))
+    write_card(card, image_size=75, fit="crop", channels="bands_mean")
+    assert list(json.loads(card.read_text()).items()) == [
+        ("image_size", 75), ("fit", "crop"), ("channels", "bands_mean"),
+    ]  # fmt: skip
+    normalisation.write_text('{"mean": [], "std": []}')
+    numbers.write_text("[]")
+    assert read_stored_data(card, normalisation, numbers) == StoredData(
+        image_size=75, fit="crop", channels="bands_mean", normalisation={"mean": [], "std": []}, numbers=[]
+    )
