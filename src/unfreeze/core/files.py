@@ -11,7 +11,7 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; it is renamed to `path` if the block succeeds, else removed.
+    """Give a temporary path beside `path`; it is renamed to `path` if the block succeeds, and else removed.
 
     Its name is always the same, so that the next run writes over what a killed one left behind.
     """
