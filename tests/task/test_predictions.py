@@ -167,6 +167,27 @@ def test_a_class_that_the_split_lacks_is_refused(tmp_path, kind, column):
 
 
 @BOTH
+def test_an_image_of_which_nothing_is_predicted_is_refused(tmp_path, kind):
+    table, _ = write(tmp_path, kind)
+    rows = tables.read(tmp_path / "predictions.csv").to_numpy().tolist()
+    rows[1][4] = ""
+    header = tables.read_header(tmp_path / "predictions.csv")
+    tables.write_rows(tmp_path / "predictions.csv", header, rows)
+    with pytest.raises(UserError, match=r"predictions.csv: a cell under 'predicted' is empty"):
+        read(tmp_path, table.task)
+
+
+@BOTH
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_probability_that_is_not_finite_is_refused(tmp_path, kind, value):
+    table, probabilities = write(tmp_path, kind)
+    probabilities[2, 1] = value
+    write_probabilities(tmp_path / "probabilities.npy", probabilities)
+    with pytest.raises(UserError, match=r"probabilities.npy holds a probability that is not finite"):
+        read(tmp_path, table.task)
+
+
+@BOTH
 def test_an_unknown_split_is_refused(tmp_path, kind):
     table, _ = write(tmp_path, kind)
     change(tmp_path / "predictions.csv", ",valid,", ",somewhere,")

@@ -39,4 +39,4 @@ def _format_value(value: float | int | None) -> str:
 
 
 if __name__ == "__main__":
-    print(format_table(json.loads((paths.EVALUATE / "metrics.json").read_format_value(encoding="utf-8"))))
+    print(format_table(json.loads((paths.EVALUATE / "metrics.json").read_text(encoding="utf-8"))))

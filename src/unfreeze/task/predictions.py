@@ -165,7 +165,8 @@ def read_predictions(table_path: Path, array_path: Path, task: Task) -> Predicti
     """Read what `write_predictions` and `write_probabilities` wrote for a task.
 
     Raises:
-        UserError: a file is missing, the two do not fit each other, or a cell is no class of the task.
+        UserError: a file is missing, the two do not fit each other, a cell is no class of the task, nothing is
+            predicted, or a probability is not finite.
     """
     label = task.label_column
     frame = tables.read(
@@ -185,13 +186,18 @@ def read_predictions(table_path: Path, array_path: Path, task: Task) -> Predicti
             f"{array_path} has the shape {list(probabilities.shape)}, and {table_path} has {len(frame):,} lines "
             f"for {len(task.classes):,} classes: run dvc repro tta-evaluate"
         )
+    if not all(np.isfinite(probabilities[block]).all() for block in blocks(*probabilities.shape)):
+        raise UserError(f"{array_path} holds a probability that is not finite: run dvc repro tta-evaluate")
+    predicted = _encode(table_path, task, frame["predicted"].tolist())
+    if not task.is_labelled(predicted).all():
+        raise UserError(f"{table_path}: a cell under 'predicted' is empty: run dvc repro tta-evaluate")
     return Predictions(
         task=task,
         row=frame["row"].to_numpy(),
         path=frame["path"].to_numpy(object),
         split=_index_parts(table_path, frame["split"].tolist()),
         actual=_encode(table_path, task, frame[label].tolist()),
-        predicted=_encode(table_path, task, frame["predicted"].tolist()),
+        predicted=predicted,
         uncertainty=frame["uncertainty"].to_numpy(np.float32),
         probabilities=probabilities,
     )
