@@ -1,15 +1,18 @@
 # Two commands do everything: `make run` and `make test`. `make help` lists the rest.
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3 || echo python3)
+# The first one that runs and is new enough: a version manager's stub is on the PATH and does not run.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' > /dev/null 2>&1 && break; done; echo $$python)
 VENV := .venv
 # Stages say `python`: the one of the environment comes first.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 INSTALLED := $(VENV)/installed
 NEEDED_GB := 8
+PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PHOTOS := $(UNFREEZE_REAL_DATA)/ants_bees.7z
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare export test lint ablation bench bench-gpu scale sweep plots verify kill-test sample lock clean clean-checkpoints
+.PHONY: help setup run compare export test test-slow lint ablation bench bench-gpu scale sweep plots verify kill-test sample lock clean clean-checkpoints
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,18 +21,21 @@ setup: $(INSTALLED) ## Make .venv and install what requirements.lock pins
 
 run: setup ## Run the pipeline, print the metrics and where the report is
 	@dvc repro
-	@echo; python -m unfreeze.commands.metrics
+	@echo; unfreeze metrics
 	@echo; echo "Report: $(CURDIR)/results/report/index.html"
 
 compare: setup ## Two experiments side by side in one page: make compare A=name B=workspace
-	@python -m unfreeze.commands.compare "$(A)" "$(B)"
+	@unfreeze compare "$(A)" "$(B)"
 
 export: setup ## Write the trained network as ONNX and torch.export program to models/export
-	@python -m unfreeze.commands.export $(ARGS)
+	@unfreeze export $(ARGS)
 
-test: setup ## Check the style and run all tests
+test: setup ## Check the style and run the tests but for the slow ones
 	@ruff check . && ruff format --check -q .
-	@OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: setup ## Run the slow tests: remotes, kills, ranks, every architecture, real archives
+	@$(PYTEST) -m slow $(ARGS)
 
 lint: setup ## Check the style, and mend what can be mended
 	@ruff check --fix . ; ruff format .
@@ -50,7 +56,7 @@ scale: setup ## Seconds and memory of each stage, from 10,000 to 1,000,000 made 
 	@python -m benchmarks.scale $(ARGS)
 
 sample: setup ## Write the sample archive data/raw/digits.7z again
-	@rm -f data/raw/digits.7z; python -m unfreeze.commands.sample
+	@rm -f data/raw/digits.7z; unfreeze sample
 
 lock: ## Pin the newest versions within pyproject.toml's ranges (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
@@ -62,13 +68,13 @@ clean-checkpoints: ## Forget interrupted training
 	rm -rf .checkpoints
 
 sweep: setup ## One param at several values: make sweep PARAM=train_head.lr VALUES=0.003,0.01 SEEDS=5
-	@python -m unfreeze.commands.sweep $(PARAM) $(VALUES) --seeds $(or $(SEEDS),3) $(ARGS)
+	@unfreeze sweep $(PARAM) $(VALUES) --seeds $(or $(SEEDS),3) $(ARGS)
 
 plots: setup ## DVC's plots in one page without a network: make plots [REVISIONS="main exp-name"]
-	@python -m unfreeze.commands.plots $(REVISIONS)
+	@unfreeze plots $(REVISIONS)
 
 verify: setup ## Run the current commit in a fresh clone: does it give the same numbers?
-	@python -m unfreeze.commands.verify
+	@unfreeze verify
 
 kill-test: setup ## Kill runs at random moments: do they end the same? make kill-test KILLS=100
 	@python benchmarks/kill_test.py --kills $(or $(KILLS),20) $(ARGS)
@@ -82,10 +88,11 @@ $(VENV)/bench: benchmarks/requirements.lock
 	@touch $@
 
 $(INSTALLED): requirements.lock pyproject.toml
-	@command -v $(PYTHON) > /dev/null || \
-	  { echo "unfreeze needs Python 3.11 or newer, and there is none on the PATH."; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "unfreeze needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Set PYTHON=/path/to/python3.11."; exit 1; }
+	@command -v git > /dev/null || { echo "unfreeze needs git, and there is none on the PATH."; exit 1; }
+	@[ -e .git ] || \
+	  { echo "$(CURDIR) has no .git, which DVC needs: get unfreeze by git clone, not as an archive of its files."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' > /dev/null 2>&1 || \
+	  { echo "unfreeze needs Python 3.11 or newer, which $(PYTHON) is not. Set PYTHON=/path/to/python3.11."; exit 1; }
 	@free=$$(df -Pk . | awk 'NR == 2 {print int($$4 / 1048576)}'); [ "$$free" -ge $(NEEDED_GB) ] || \
 	  { echo "Installing needs $(NEEDED_GB) GB of disk space; $(CURDIR) has $$free GB free."; exit 1; }
 	@[ -x $(VENV)/bin/python ] || $(PYTHON) -m venv $(VENV) || \

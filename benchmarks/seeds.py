@@ -28,13 +28,13 @@ def run(folder: Path, params: dict[str, Any], target: str | None) -> dict[str, d
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(folder / "src")}
     command = ["dvc", "repro", *([target] if target else [])]
     subprocess.run(command, cwd=folder, env=environment, check=True, stdout=sys.stderr)
-    head = json.loads((folder / "results/train_head/metrics.json").read_text(encoding="utf-8"))
+    head = json.loads((folder / "results/train_head/details.json").read_text(encoding="utf-8"))
     metrics = {}
     if "cross_validation" in head:
         folds = head["cross_validation"]
         metrics["head, folds"] = {key: value["mean"] for key, value in folds.items() if isinstance(value, dict)}
     if target is None:
-        evaluated = json.loads((folder / "results/evaluate/metrics.json").read_text(encoding="utf-8"))
+        evaluated = json.loads((folder / "results/evaluate/details.json").read_text(encoding="utf-8"))
         metrics |= {f"{part}, {way}": numbers for part, ways in evaluated.items() for way, numbers in ways.items()}
     return metrics
 

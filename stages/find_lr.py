@@ -2,6 +2,7 @@
 
 from unfreeze.core import files, paths
 from unfreeze.core.console import run
+from unfreeze.core.metrics import DETAILS
 from unfreeze.core.params import Seed, load
 from unfreeze.device.runtime import RuntimeParams, start
 from unfreeze.model.head import HeadParams
@@ -40,7 +41,7 @@ def main() -> str:
     # 3. Write the curve and the suggestions.
     suggestions = suggest(curve)
     write_curve(paths.FIND_LR / "curve.csv", curve)
-    files.write_json(paths.FIND_LR / "metrics.json", suggestions)
+    files.write_json(paths.FIND_LR / DETAILS, suggestions)  # not rounded: `lr: auto` trains with them
     if not features.count:
         return "skipped: there are no features"
     steepest, tenth = (f"{rate:.2g}" if rate else "none (too few steps)" for rate in suggestions.values())

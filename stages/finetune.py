@@ -3,6 +3,7 @@
 from unfreeze.core import files, paths
 from unfreeze.core.arrays import open_array
 from unfreeze.core.console import run
+from unfreeze.core.metrics import write_metrics
 from unfreeze.core.params import Seed, load
 from unfreeze.device.runtime import TrainingRuntimeParams, describe_environment, start
 from unfreeze.model.backbone import ModelParams
@@ -23,6 +24,7 @@ def main() -> str:
     from unfreeze.model.card import read_stored_data
     from unfreeze.model.network import assemble, save_network
     from unfreeze.train.checkpoint import Checkpoint
+    from unfreeze.train.environment import record_environment
     from unfreeze.train.finetune import Finetuning
     from unfreeze.train.history import History
     from unfreeze.train.lr_finder import write_curve
@@ -58,6 +60,10 @@ def main() -> str:
             history=history,
             checkpoint=checkpoint,
         )
+        if first and not checkpoint.state:  # the last and the best network, each twice, and the snapshots too
+            network_bytes = sum(tensor.nbytes for tensor in network.state_dict().values())
+            needed = (4 + 2 * len(tuning.snapshots)) * network_bytes
+            files.require_space(paths.MODEL, needed, "the networks")
         for epoch in tuning:
             card.thresholds.update(tuning.thresholds)
             if first and epoch is history.best:
@@ -71,10 +77,13 @@ def main() -> str:
     # 4. Write the networks and what training found out.
     save_network(paths.MODEL, network, card)
     files.copy(best if history.epochs else paths.MODEL, paths.BEST_MODEL)
-    files.copy_folder(snapshots, paths.SNAPSHOTS)  # every file there predicts
+    files.copy_folder(snapshots, paths.SNAPSHOTS)  # every network there predicts
+    files.write_json(paths.SNAPSHOTS / "epochs.json", tuning.snapshots)  # DVC warns of an empty folder
     write_curve(paths.FINETUNE / "lr_curve.csv", tuning.curve)
-    files.write_json(paths.ENVIRONMENT, describe_environment(params.runtime, fabric))  # no out: machines differ
-    files.write_json(paths.FINETUNE / "metrics.json", {"lr": tuning.lr, **tuning.suggestions, **history.summary()})
+    record_environment(paths.ENVIRONMENT, describe_environment(params.runtime, fabric), paths.MODEL)
+    details = {"lr": tuning.lr, **tuning.suggestions, **history.summary()}
+    metrics = {"network_lr": tuning.lr} if params.finetune.lr == "auto" else {}
+    write_metrics(paths.FINETUNE, metrics=metrics, details=details)
     checkpoint.remove()
     return str(history)
 

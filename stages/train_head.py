@@ -2,6 +2,7 @@
 
 from unfreeze.core import files, paths
 from unfreeze.core.console import run
+from unfreeze.core.metrics import DETAILS, write_metrics
 from unfreeze.core.params import Seed, load
 from unfreeze.device.runtime import RuntimeParams, start
 from unfreeze.model.head import HeadParams
@@ -38,10 +39,10 @@ def main() -> str:
         if not features.count:
             save_head(paths.HEAD, head, params.head, table.classes, lr=None)
             write_held_out(paths.TRAIN_HEAD / "out_of_fold.csv", table)
-            files.write_json(paths.TRAIN_HEAD / "metrics.json", {})
+            write_metrics(paths.TRAIN_HEAD, metrics={}, details={})
             return "skipped: there are no features, the head stays untrained"
 
-        lr = choose_lr(params.train_head.lr, files.read_json(paths.FIND_LR / "metrics.json"), "train_head.lr")
+        lr = choose_lr(params.train_head.lr, files.read_json(paths.FIND_LR / DETAILS), "train_head.lr")
         checkpoint.restore(head)
         learner = head_learner(
             data=data, head=head, rows=train, params=params.train_head, key=(params.seed, "train-head")
@@ -53,17 +54,20 @@ def main() -> str:
 
     # 4. Judge it on the validation rows, and by cross-validation where there are folds.
     probabilities = task.activate(data.predict(head, valid))
-    metrics = {"lr": lr, "valid": task.scores(probabilities, table.targets[valid])}
+    details = {"lr": lr, "valid": task.scores(probabilities, table.targets[valid])}
     folded = table.folds >= 0
     held_out = cross_validate(
         data=data, folds=table.folds, head=params.head, params=params.train_head, lr=lr, seed=params.seed
     )
     write_held_out(paths.TRAIN_HEAD / "out_of_fold.csv", table, held_out)
     if folded.any():
-        metrics["cross_validation"] = task.fold_scores(held_out, table.targets[folded], table.folds[folded])
-    files.write_json(paths.TRAIN_HEAD / "metrics.json", metrics)
+        details["cross_validation"] = task.fold_scores(held_out, table.targets[folded], table.folds[folded])
+    headline, loss = details["valid"][task.headline], details["valid"]["log_loss"]
+    metrics = {"head": headline}
+    if params.train_head.lr == "auto":
+        metrics["head_lr"] = lr
+    write_metrics(paths.TRAIN_HEAD, metrics=metrics, details=details)
     checkpoint.remove()
-    headline, loss = metrics["valid"][task.headline], metrics["valid"]["log_loss"]
     return f"validation {task.headline} {headline:.4f}, log loss {loss:.4f}"
 
 

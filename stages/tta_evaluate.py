@@ -65,12 +65,13 @@ def main() -> str:
     if not fabric.is_global_zero:
         return ""
     evaluation = evaluate(table=table, rows=rows, methods=methods, rule=params.tta.thresholds)
-    metrics = write_results(paths.EVALUATE, evaluation)
+    scores = write_results(paths.EVALUATE, evaluation)
     write_gradcam(paths.EVALUATE, evaluation, network, images)
     submitted = write_submission(paths.EVALUATE / "submission.csv", plan, evaluation)
-    part, headline = "test" if "test" in metrics else "valid", table.task.headline
-    numbers = ", ".join(f"{name} {found[headline]:.4f}" for name, found in metrics[part].items())
-    return f"{part} {headline} of {metrics[part][FINAL]['count']:,} images: {numbers}; {submitted}"
+    part, headline = "test" if "test" in scores else "valid", table.task.headline
+    values = ", ".join(f"{name} {each[headline]:.4f}" for name, each in scores[part].items())
+    summary = f"{part} {headline} of {scores[part][FINAL]['count']:,} images: {values}"
+    return f"{summary}; {submitted}" if submitted else summary
 
 
 if __name__ == "__main__":

@@ -32,6 +32,14 @@ def small_run(tmp_path_factory) -> Path:
     return folder
 
 
+LONGEST = ("end_to_end", "test_browser", "test_export", "test_kill", "test_remotes", "test_experiments")
+"""In the names of files that take minutes."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take minutes come first: several processes then end at about the same time."""
-    items.sort(key=lambda item: "end_to_end" not in item.path.name)
+
+    def place(item: pytest.Item) -> int:
+        return next((i for i, name in enumerate(LONGEST) if name in item.path.name), len(LONGEST))
+
+    items.sort(key=place)

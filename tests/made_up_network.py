@@ -4,10 +4,11 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from stored_data import stored
 
-from unfreeze.commands.predict import main
+from unfreeze.commands.app import main
 from unfreeze.model.backbone import ModelParams
 from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import assemble, save_head, save_network
@@ -58,5 +59,6 @@ def values(prediction) -> list[float]:
 
 def call(capsys, *args) -> tuple[int, str, str]:
     """The status, the output and the errors of the command, run in this process with 32 bits."""
-    status = main(["--device", "cpu", "--precision", "32", *map(str, args)])
-    return status, *capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", "--device", "cpu", "--precision", "32", *map(str, args)])
+    return ended.value.code, *capsys.readouterr()

@@ -2,6 +2,8 @@
 
 from functools import cache
 
+import pytest
+
 from unfreeze.model.backbones import torchvision
 
 SMALL = dict.fromkeys(
@@ -13,4 +15,7 @@ SMALL = dict.fromkeys(
     64,
 ) | {"alexnet": 63, "inception_v3": 75, "maxvit_t": 224}
 """Name -> the input's side in pixels."""
+QUICK = ("resnet18", "mobilenet_v2", "shufflenet_v2_x0_5")
+EACH = [pytest.param(arch, marks=() if arch in QUICK else pytest.mark.slow) for arch in SMALL]
+"""All of them, to be parametrized with: `make test` takes the quick ones alone."""
 outline = cache(torchvision.outline)

@@ -12,6 +12,8 @@ from chain import read_rows
 from simulate_bands import write_archives
 from small_project import ROOT, SMALL, copy_project, dvc, ran, set_params
 
+pytestmark = pytest.mark.slow
+
 BANDS = {
     "model__arch": "shufflenet_v2_x0_5",
     "precompute__skip": False,

@@ -26,13 +26,13 @@ def test_every_stage_runs_once_in_its_order(small_run):
 
 
 def test_every_stage_says_what_it_made(project):
-    metrics = json.loads((project / "results/evaluate/metrics.json").read_text())
+    metrics = json.loads((project / "results/evaluate/details.json").read_text())
     assert {part: set(methods) for part, methods in metrics.items()} == {
         "valid": {"head", "plain", "tta"},
         "test": {"head", "plain", "tta"},
     }
     assert metrics["test"]["head"]["accuracy"] > 0.6  # chance is 0.1
-    folds = json.loads((project / "results/train_head/metrics.json").read_text())["cross_validation"]
+    folds = json.loads((project / "results/train_head/details.json").read_text())["cross_validation"]
     assert folds["folds"] == 3 and folds["accuracy"]["mean"] > 0.6
 
     split = read_rows(project / "data/split.csv")
@@ -51,7 +51,10 @@ def test_every_stage_says_what_it_made(project):
     assert "no transfer took place" in page
     assert 'src="http' not in page and 'href="http' not in page
     assert (project / "models/best.safetensors").is_file()
-    assert [p.name for p in (project / "models/snapshots").iterdir()] == ["epoch_001.safetensors"]
+    assert sorted(p.name for p in (project / "models/snapshots").iterdir()) == [
+        "epoch_001.safetensors",
+        "epochs.json",
+    ]
 
 
 def test_predictions_are_those_of_the_saved_model(project):
@@ -71,7 +74,7 @@ with torch.no_grad():
 print((logits.argmax(1).numpy() == table.targets[table.rows["test"]]).mean())
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
-    metrics = json.loads((project / "results/evaluate/metrics.json").read_text())
+    metrics = json.loads((project / "results/evaluate/details.json").read_text())
     assert float(done.stdout) == pytest.approx(metrics["test"]["plain"]["accuracy"], abs=0.04)  # 32 bits here
 
 
@@ -79,6 +82,7 @@ def test_nothing_runs_again_when_nothing_changed(project):
     assert ran(dvc(project, "repro")) == []
 
 
+@pytest.mark.slow
 def test_another_stored_size_is_decoded_again_and_not_taken_from_the_run_cache(project):
     before = (project / "data/images/pixels.npy").read_bytes()
     set_params(project, **SMALL, decode__image_size=34)
@@ -89,14 +93,16 @@ def test_another_stored_size_is_decoded_again_and_not_taken_from_the_run_cache(p
     assert (project / "data/images/pixels.npy").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_same_again_gives_the_same_bytes(project):
     lock = (project / "dvc.lock").read_text()
-    metrics = (project / "results/evaluate/metrics.json").read_bytes()
+    metrics = (project / "results/evaluate/details.json").read_bytes()
     assert ran(dvc(project, "repro", "--force")) == list(STAGES)
     assert (project / "dvc.lock").read_text() == lock
-    assert (project / "results/evaluate/metrics.json").read_bytes() == metrics
+    assert (project / "results/evaluate/details.json").read_bytes() == metrics
 
 
+@pytest.mark.slow
 def test_predicting_the_test_images_again_gives_their_rows(project):
     """From the model's one file and the archive, in another process, by the plain view."""
     command = [
@@ -113,8 +119,8 @@ def test_predicting_the_test_images_again_gives_their_rows(project):
     rows = {row["path"].removeprefix("data/raw/cut.7z/"): row for row in csv.DictReader(done.stdout.splitlines())}
     split = [row for row in read_rows(project / "data/split.csv") if row["split"] == "test"]
     right = np.mean([rows[row["path"]]["predicted"] == row["label"] for row in split])
-    metrics = json.loads((project / "results/evaluate/metrics.json").read_text())
-    assert right == pytest.approx(metrics["test"]["plain"]["accuracy"])
+    metrics = json.loads((project / "results/evaluate/details.json").read_text())
+    assert right == pytest.approx(metrics["test"]["plain"]["accuracy"], rel=1e-5)
     set_params(project, **SMALL | {"tta__views": 0, "finetune__snapshots": 1})
     dvc(project, "repro", "tta-evaluate")
     predictions = read_rows(project / "results/evaluate/predictions.csv")
@@ -127,6 +133,7 @@ def test_predicting_the_test_images_again_gives_their_rows(project):
     assert ran(dvc(project, "repro")) == []  # from the run cache
 
 
+@pytest.mark.slow
 def test_from_scratch_at_growing_sizes_without_features(project):
     """Params alone skip the feature stages, and the network finds its own rate."""
     set_params(
@@ -146,32 +153,35 @@ def test_from_scratch_at_growing_sizes_without_features(project):
     output = dvc(project, "repro")
     assert "precompute-features: skipped" in output and "train-head: skipped" in output
     assert np.load(project / "data/features/plain.npy").shape == (0, 1024)
-    tuning = json.loads((project / "results/finetune/metrics.json").read_text())
+    tuning = json.loads((project / "results/finetune/details.json").read_text())
     assert tuning["lr"] == tuning["minimum_tenth"] and tuning["epochs"] == 4
-    assert json.loads((project / "results/train_head/metrics.json").read_text()) == {}
-    metrics = json.loads((project / "results/evaluate/metrics.json").read_text())
+    assert json.loads((project / "results/train_head/details.json").read_text()) == {}
+    metrics = json.loads((project / "results/evaluate/details.json").read_text())
     assert set(metrics["test"]) == {"plain", "tta"}
     assert np.load(project / "results/evaluate/probabilities_head.npy").shape == (0, 10)
     phases = [row["phase"] for row in read_rows(project / "results/finetune/epochs.csv")]
     assert phases == ["unfrozen 16"] * 2 + ["unfrozen 32"] * 2
-    assert len(list((project / "models/snapshots").iterdir())) == 1
+    assert len(list((project / "models/snapshots").glob("*.safetensors"))) == 1
     page = (project / "results/report/index.html").read_text()
     assert "Learning-rate finder of the whole network" in page
     set_params(project, **SMALL)
     assert ran(dvc(project, "repro")) == []  # going back runs nothing
 
 
+@pytest.mark.slow
 def test_cached_views_and_lr_auto_reach_the_head(project):
     set_params(project, **SMALL | {"precompute__views": 2, "train_head__lr": "auto"})
     dvc(project, "repro", "train-head")
-    suggested = json.loads((project / "results/find_lr/metrics.json").read_text())["minimum_tenth"]
-    assert json.loads((project / "results/train_head/metrics.json").read_text())["lr"] == suggested
+    suggested = json.loads((project / "results/find_lr/details.json").read_text())["minimum_tenth"]
+    used = json.loads((project / "results/train_head/details.json").read_text())["lr"]
+    assert used == pytest.approx(suggested, rel=1e-5)
     views = [np.load(project / f"data/features/{name}.npy") for name in ("plain", "view_00", "view_01")]
     assert len({view.shape for view in views}) == 1 and not np.allclose(views[1], views[2])
     set_params(project, **SMALL)
     assert ran(dvc(project, "repro")) == []
 
 
+@pytest.mark.slow
 def test_going_back_runs_no_training_stage_again(project):
     other = SMALL | {"finetune__frozen_cycles": 0, "finetune__cycles": 1, "finetune__snapshots": 1}
     other |= {"find_lr__steps": 30, "train_head__lr": 0.03}
@@ -184,6 +194,7 @@ def test_going_back_runs_no_training_stage_again(project):
     assert ran(dvc(project, "repro")) == []
 
 
+@pytest.mark.slow
 def test_dvc_killed_alone_takes_its_stage_along_and_the_next_repro_goes_on(project):
     set_params(project, **SMALL, finetune__lr=0.019)
     environment = os.environ | {"PYTHONPATH": str(project / "src")}
@@ -216,6 +227,7 @@ def test_a_wrong_param_stops_the_first_stage_with_one_clear_line(project):
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_photographs_with_real_weights(real_data, tmp_path):
     """The head alone on frozen ImageNet features: a linear probe of these weights reaches 0.967."""
     copy_project(tmp_path)
@@ -230,6 +242,6 @@ def test_photographs_with_real_weights(real_data, tmp_path):
     assert {(s["split"], s["label"]) for s in split} == {
         (part, label) for part in ("train", "valid") for label in ("ants", "bees")
     }
-    metrics = json.loads((tmp_path / "results/train_head/metrics.json").read_text())
+    metrics = json.loads((tmp_path / "results/train_head/details.json").read_text())
     assert metrics["valid"]["count"] == 153
     assert metrics["valid"]["accuracy"] > 0.93

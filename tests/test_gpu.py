@@ -173,6 +173,6 @@ def test_the_whole_pipeline_runs_on_a_gpu(tmp_path):
     assert "test accuracy" in said["tta-evaluate"]
     facts = json.loads((tmp_path / "results/environment.json").read_text())
     assert facts["gpu"] and facts["precision"] == "bf16-mixed"
-    metrics = json.loads((tmp_path / "results/evaluate/metrics.json").read_text())
+    metrics = json.loads((tmp_path / "results/evaluate/details.json").read_text())
     assert metrics["test"]["tta"]["accuracy"] > 0.9
     assert (tmp_path / "results/report/index.html").stat().st_size > 10_000

@@ -8,6 +8,8 @@ from small_project import STAGES, copy_run, dvc, git, ran
 
 from benchmarks.kill_test import BEFORE, CUT_OFF, hash_files, mend, run_disturbed
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_run_that_is_killed_again_and_again_ends_the_same(small_run, tmp_path):
     folder = copy_run(small_run, tmp_path / "project")

@@ -18,6 +18,8 @@ from small_project import ROOT, SMALL, copy_project, dvc, ran, set_params
 
 from unfreeze.core import tables
 
+pytestmark = pytest.mark.slow
+
 TINY = SMALL | {
     "finetune__batch_size": 20, "finetune__frozen_cycles": 5, "finetune__cycles": 1, "finetune__snapshots": 1,
     "finetune__lr": 0.0001, "tta__views": 1, "split__folds": 0, "runtime__strict": False, "runtime__threads": 1,
@@ -77,7 +79,7 @@ def test_two_devices_give_the_metrics_of_one_up_to_rounding(two):
     files = [folder / "results/finetune/steps.csv" for folder in (two / "one", two)]
     one, other = (tables.read(file, {"loss": "float"})["loss"].tolist() for file in files)
     assert len(one) == 18 and other == pytest.approx(one, rel=1e-4)
-    one, other = (json.loads((f / "results/evaluate/metrics.json").read_text()) for f in (two / "one", two))
+    one, other = (json.loads((f / "results/evaluate/details.json").read_text()) for f in (two / "one", two))
     for part in ("valid", "test"):
         for method in ("head", "plain", "tta"):
             before, after = one[part][method], other[part][method]

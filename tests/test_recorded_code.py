@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from small_project import copy_project, dvc, git, ran
 
+pytestmark = pytest.mark.slow
+
 MODULE = "src/unfreeze/archive/extract.py"
 
 

@@ -11,6 +11,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 from small_project import SMALL, copy_run, dvc, git, ran, set_params
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def origin(small_run, tmp_path_factory) -> Path:

@@ -11,9 +11,14 @@ import yaml
 
 from unfreeze.commands import plots, sweep, verify
 from unfreeze.core.console import UserError
+from unfreeze.core.files import write_json
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+
+
+def load_pipeline():
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text())
 
 
 def lock(**outs):
@@ -87,24 +92,55 @@ def test_verify_looks_at_commits_alone(tmp_path, monkeypatch):
         verify.verify_commit(tmp_path)
 
 
-ROWS = [
-    {"Experiment": "", "State": "", "valid.tta.accuracy": "0.1", "lr": "1"},
-    {"Experiment": "sweep-lr-0-1-seed-1", "State": "", "valid.tta.accuracy": "0.9", "lr": "1"},
-    {"Experiment": "sweep-lr-0-1-seed-2", "State": "Failed", "valid.tta.accuracy": "0.1", "lr": "1"},
-    {"Experiment": "sweep-lr-0-2-seed-1", "State": "Success", "valid.tta.accuracy": "0.7", "lr": "1"},
+def test_the_cpu_is_known_of_the_committed_model_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = {"path": "models/model.safetensors", "md5": "a"}
+    stages = {"split": {}, "unfreeze-finetune": {"outs": [model]}}
+    assert verify._read_cpu(stages) is None
+    Path("results").mkdir()
+    Path("results/environment.json").write_text(json.dumps({"cpu": "Zen", "model_md5": "a"}))
+    assert verify._read_cpu(stages) == "Zen"
+    model["md5"] = "b"
+    assert verify._read_cpu(stages) is None
+
+
+def listed(name, value, state=None):
+    """An experiment as `dvc exp show --json` lists it."""
+    data = {"metrics": {"results/evaluate/metrics.json": {"data": {"valid": value, "loss": None}}}}
+    executor = {"state": state} if state else None
+    return {"name": name, "executor": executor, "revs": [{"rev": "f" * 40, "data": data}]}
+
+
+EXPERIMENTS = [
+    listed("sweep-lr-0-1-seed-1", 0.9),
+    listed("sweep-lr-0-1-seed-2", 0.1, state="failed"),
+    listed("sweep-lr-0-2-seed-1", 0.7, state="success"),
 ]
+COMMITS = [{"name": "main", "data": {}, "experiments": EXPERIMENTS}]
 
 
 def test_a_sweep_leaves_failed_runs_out():
     """DVC shows for a failed experiment the metrics of its baseline."""
-    names = [row["Experiment"] for row in ROWS[1:]]
+    names = [each["name"] for each in EXPERIMENTS]
     assert names[0] == sweep.name_experiment("lr", "0.1", 1)
-    assert sweep.collect_metric(ROWS, names, "valid.tta.accuracy") == {names[0]: 0.9, names[2]: 0.7}
+    assert sweep.collect_metric(COMMITS, names, "valid") == {names[0]: 0.9, names[2]: 0.7}
+    assert sweep.collect_metric(COMMITS, names, "loss") == {}  # undefined
+
+
+def test_a_sweep_compares_any_of_the_details(monkeypatch):
+    def fetch(name, folder, files):
+        write_json(folder / files[0], {"lr": 0.1, "valid": {"log_loss": len(name), "roc_auc": None}})
+
+    monkeypatch.setattr(sweep, "fetch", fetch)
+    names = [each["name"] for each in EXPERIMENTS]
+    assert sweep.collect_metric(COMMITS, names, "train_head:valid.log_loss") == {names[0]: 19, names[2]: 19}
+    with pytest.raises(UserError, match=r"--metric train_head:nothing .*lr, valid\.log_loss, valid\.roc_auc"):
+        sweep.collect_metric(COMMITS, names, "train_head:nothing")
 
 
 def test_an_unknown_metric_lists_the_known_ones():
-    with pytest.raises(UserError, match=r"--metric top5 is no metric; there are valid\.tta\.accuracy"):
-        sweep.collect_metric(ROWS, [], "top5")
+    with pytest.raises(UserError, match=r"--metric top5 .*loss, valid"):
+        sweep.collect_metric(COMMITS, [], "top5")
 
 
 def test_a_sweep_puts_the_working_tree_back_and_refuses_to_lose_changes(tmp_path, monkeypatch):
@@ -148,6 +184,28 @@ def test_plots_are_one_page_without_a_network(tmp_path, monkeypatch):
     assert "<script" not in html and not re.search(r'(src|href)="http', html)
 
 
+def render_axis(template, x, values):
+    """The texts below the x axis of a line plot in a template of .dvc/plots, for these values of column x."""
+    import vl_convert
+    from dvc_render.vega import VegaRenderer
+
+    points = [{x: str(value), "loss": str(i), "rev": "workspace"} for i, value in enumerate(values)]
+    plot = VegaRenderer(points, "plot", template=template, template_dir=ROOT / ".dvc/plots", x=x, y="loss")
+    svg = vl_convert.vegalite_to_svg(json.dumps(plot.get_filled_template()))
+    axis = svg[svg.index("role-axis-label", svg.index("X-axis")) :]
+    return re.findall(r">([^<>]+)</text>", axis[: axis.index("role-axis-title")])
+
+
+def test_plots_have_a_logarithmic_axis_of_rates_and_whole_epochs():
+    templates = {next(iter(plot)): next(iter(plot.values())) for plot in load_pipeline()["plots"]}
+    assert templates["LR finder of the head"]["template"] == "logarithmic"
+    assert {plot["template"] for plot in templates.values() if plot["x"] in ("epoch", "step")} == {"whole"}
+    rates = render_axis("logarithmic", "lr", [1e-5, 1e-3, 1e-1, 10])
+    assert [float(rate) for rate in rates] == pytest.approx([1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10])
+    assert render_axis("whole", "epoch", range(3)) == ["0", "1", "2"]
+    assert render_axis("whole", "epoch", range(29)) == ["0", "5", "10", "15", "20", "25"]
+
+
 def test_a_failing_dvc_is_shown(monkeypatch):
     done = subprocess.CompletedProcess([], 1, stdout="", stderr="unknown Git revision 'nope'")
     monkeypatch.setattr(plots.subprocess, "run", lambda *args, **kwargs: done)
@@ -180,7 +238,7 @@ def test_the_experiment_workflow_s_steps_run_here(tmp_path):
     (tmp_path / ".venv/bin").mkdir(parents=True)
     (tmp_path / ".venv/bin/activate").write_text(f"export PATH={tmp_path}/bin:$PATH\n")
     (tmp_path / "bin").mkdir()
-    for name in ("dvc", "python"):
+    for name in ("dvc", "unfreeze"):
         script = tmp_path / "bin" / name
         script.write_text(
             f'#!/bin/bash\nprintf "[%s]" "$@" >> calls.txt; echo >> calls.txt; echo "{name} $1 $2"\n'
@@ -197,7 +255,7 @@ def test_the_experiment_workflow_s_steps_run_here(tmp_path):
         "[exp][run][-S][train_head.lr=0.02;][touch][hacked]",
         "[metrics][diff][HEAD][--md]",
         "[params][diff][HEAD][--md]",
-        "[-m][unfreeze.commands.plots][HEAD][workspace]",
+        "[plots][HEAD][workspace]",
     ]
     assert not (tmp_path / "hacked").exists()
     comparison = (tmp_path / "comparison.md").read_text()

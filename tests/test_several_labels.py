@@ -68,7 +68,7 @@ def project(tmp_path_factory):
 
 def test_the_chain_learns_them_and_says_so(project):
     folder, said = project
-    metrics = json.loads((folder / "results/evaluate/metrics.json").read_text())
+    metrics = json.loads((folder / "results/evaluate/details.json").read_text())
     assert {part: list(ways) for part, ways in metrics.items()} == {
         "valid": ["prevalence", "head", "plain", "tta"]
     }
@@ -76,7 +76,7 @@ def test_the_chain_learns_them_and_says_so(project):
     assert valid["head"]["f2"] > valid["prevalence"]["f2"] + 0.1 and valid["head"]["map"] > 0.8
     assert said["train-head"].startswith(f"validation f2 {valid['head']['f2']:.4f}, log loss")
     assert "valid f2 of 16 images: prevalence" in said["tta-evaluate"]
-    folds = json.loads((folder / "results/train_head/metrics.json").read_text())["cross_validation"]
+    folds = json.loads((folder / "results/train_head/details.json").read_text())["cross_validation"]
     assert folds["folds"] == 2 and folds["f2"]["mean"] > 0.6
     epochs = tables.read(
         folder / "results/finetune/epochs.csv", {"phase": "text", "train_loss": "float", "valid_loss": "float"}

@@ -2,10 +2,10 @@
 
 import sys
 
+from unfreeze.commands.app import main
 from unfreeze.commands.classifier import Classifier, Prediction, predict
-from unfreeze.commands.predict import main
 
 __all__ = ["Classifier", "Prediction", "predict"]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(["predict", *sys.argv[1:]])

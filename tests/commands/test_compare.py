@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from unfreeze.commands.compare import main, read_side, write_comparison
+from unfreeze.commands.app import main
+from unfreeze.commands.compare import fetch, read_side, write_comparison
 from unfreeze.core import tables
 from unfreeze.core.arrays import write_array
 from unfreeze.core.console import UserError
@@ -26,7 +27,7 @@ def write(folder: Path, predicted: str, seed: int) -> None:
     for stage in ("train_head", "finetune"):
         tables.write_rows(folder / f"results/{stage}/epochs.csv", EPOCHS, [(0, stage, 1, 0.5, 0.75)])
     number = {"count": 1, "accuracy": float(predicted == "cat"), "log_loss": 0.5}
-    write_json(folder / "results/evaluate/metrics.json", {"valid": {"tta": number}})
+    write_json(folder / "results/evaluate/details.json", {"valid": {"tta": number}})
     line = (0, "a.png", "valid", "cat", predicted, 0.9, 0.2, predicted, 0.9)
     tables.write_rows(folder / "results/evaluate/predictions.csv", HEADER, [line])
     tables.write_rows(folder / "data/images/images.csv", ["row", "path"], [(0, "a.png")])
@@ -59,7 +60,9 @@ def test_revisions_and_the_workspace_are_compared(project):
     assert write_comparison("first", "second") == Path("results/compare/index.html")
     page = (project / "results/compare/index.html").read_text()
     assert "B has 1 right that A has wrong" in page and "data:image/png" in page
-    assert main(["second", "workspace"]) == 0
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", "second", "workspace"])
+    assert ended.value.code == 0
     page = (project / "results/compare/index.html").read_text()
     assert "B has 0 right that A has wrong, and 1 wrong that A has right" in page
     assert '<bdi title="3">3</bdi>' in page
@@ -90,5 +93,18 @@ def test_what_cannot_be_had_is_named(project, capsys):
     (project / "results/finetune/epochs.csv").unlink()
     with pytest.raises(UserError, match=r"workspace: results/finetune/epochs\.csv is not here"):
         write_comparison("first", "workspace")
-    assert main(["first", "workspace"]) == 1
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", "first", "workspace"])
+    assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("compare: workspace: results/finetune/epochs.csv is not here")
+
+
+def test_results_that_are_not_in_the_cache_are_told_from_those_that_never_were(project):
+    cached = list((project / ".dvc/cache/files").rglob("*"))
+    for file in cached:
+        if file.is_file():
+            file.unlink()
+    with pytest.raises(UserError, match=r"first: results/.*predictions\.csv .*dvc fetch.*dvc exp apply first"):
+        read_side("first")
+    with pytest.raises(UserError, match=r"first has no results/nothing\.csv"):
+        fetch("first", project / "copy", [Path("results/nothing.csv")])

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from unfreeze.commands import export as module
+from unfreeze.commands.app import main
 from unfreeze.commands.classifier import Classifier
-from unfreeze.commands.export import export, main
+from unfreeze.commands.export import export
 from unfreeze.core.console import UserError
 from unfreeze.model.backbone import build_backbone
 from unfreeze.model.card import Card
@@ -61,7 +62,7 @@ def exported(model, tmp_path_factory) -> Path:
     """What came out for the network of `model`, in a folder without a pipeline."""
     folder = tmp_path_factory.mktemp("exported")
     done = subprocess.run(
-        [sys.executable, "-m", "unfreeze.commands.export", model, "--to", "out"],
+        [sys.executable, "-m", "unfreeze.commands.app", "export", model, "--to", "out"],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -118,12 +119,14 @@ def test_the_files_hold_no_places_of_this_machine(exported):
             assert os.fsencode(Path(place).parent) not in content
 
 
+@pytest.mark.slow
 def test_the_same_bytes_again(model, exported, tmp_path):
     export(model, tmp_path)
     for path in exported.iterdir():
         assert path.read_bytes() == (tmp_path / path.name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["mobilenet_v2", "vit_b_32", "swin_t"])
 def test_other_families(tmp_path, monkeypatch, arch):
     monkeypatch.chdir(tmp_path)
@@ -145,15 +148,22 @@ def test_a_difference_keeps_the_files_of_an_earlier_run(model, tmp_path, monkeyp
     assert (tmp_path / "model.onnx").read_text() == "earlier"
 
 
+def call(*args: str) -> int:
+    """The exit status of `unfreeze export`."""
+    with pytest.raises(SystemExit) as ended:
+        main(["export", *args])
+    return ended.value.code
+
+
 def test_what_cannot_be_done_is_said(model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main([]) == 2
+    assert call() == 2
     assert "export: models/model.safetensors is not there: dvc repro makes it" in capsys.readouterr().err
     (tmp_path / "a.png").write_text("no image")
-    assert main([str(model), "a.png", "b.png"]) == 2
+    assert call(str(model), "a.png", "b.png") == 2
     assert "export: a.png: " in capsys.readouterr().err
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    assert main([str(model)]) == 2
+    assert call(str(model)) == 2
     assert capsys.readouterr().err == (
         "export: exporting needs the package onnx, which is not installed: run make setup\n"
     )

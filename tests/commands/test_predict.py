@@ -14,8 +14,8 @@ import torch
 from made_up_network import CLASSES, NAMES, SIZE, STORED, call, make_model, values
 from safetensors.torch import save_file
 
+from unfreeze.commands.app import main
 from unfreeze.commands.classifier import Classifier, predict
-from unfreeze.commands.predict import main
 from unfreeze.core.console import UserError
 from unfreeze.images.convert import decode_image
 from unfreeze.model.network import load_network, save_network
@@ -160,7 +160,7 @@ def test_options_without_effect_or_out_of_range_are_refused(tmp_path, model, cap
     assert status == 2 and "must be 0 or more" in err
     for options in (["--top", "2", "--json"], ["--top", "0"], ["--json", "--csv"], ["--device", "abacus"], []):
         with pytest.raises(SystemExit) as caught:
-            main([str(model), *(["x.png"] if options else []), *options])
+            main(["predict", str(model), *(["x.png"] if options else []), *options])
         assert caught.value.code == 2
 
 

@@ -12,9 +12,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from unfreeze.archive.extract import Destination, extract
-from unfreeze.commands.sample import DIGITS, draw_digits, write_digits
+from unfreeze.commands.app import SAMPLE
+from unfreeze.commands.sample import draw_digits, write_digits
 
-COMMITTED = Path(__file__).parents[2] / DIGITS
+COMMITTED = Path(__file__).parents[2] / SAMPLE
 
 
 def images_in(archive: Path, folder: Path) -> dict[str, np.ndarray]:
@@ -49,7 +50,7 @@ def test_two_writes_are_equal_in_bytes(tmp_path):
 @pytest.mark.parametrize("content", [b"mine"])
 def test_a_file_that_is_there_stays(content, tmp_path):
     (tmp_path / "a.7z").write_bytes(content)
-    command = [sys.executable, "-m", "unfreeze.commands.sample", str(tmp_path / "a.7z")]
+    command = [sys.executable, "-m", "unfreeze.commands.app", "sample", str(tmp_path / "a.7z")]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "is there already" in done.stdout
     assert (tmp_path / "a.7z").read_bytes() == content

@@ -7,7 +7,8 @@ import pytest
 
 from unfreeze.core import table_files
 from unfreeze.core.console import UserError
-from unfreeze.core.table_files import read_table_file, replacing_folder, write_table_files
+from unfreeze.core.files import replacing_folder
+from unfreeze.core.table_files import read_table_file, write_table_files
 from unfreeze.core.tables import read
 
 KEY = "split.labels"

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from unfreeze.core import tables
+from unfreeze.core.metrics import round_numbers
 from unfreeze.evaluate.results import evaluate, write_results
 from unfreeze.task.split_table import SplitTable, read_split
 
@@ -53,8 +54,10 @@ def test_results_of_labelled_and_unlabelled_images(tmp_path, single):
     methods = {"plain": final[:, ::-1], "tta": final}
     evaluation = evaluate(table=single, rows=np.array([1, 2, 5]), methods=methods, rule="global")
     metrics = write_results(tmp_path, evaluation)
-    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
-    assert metrics.keys() == {"valid"}
+    assert json.loads((tmp_path / "details.json").read_text()) == round_numbers(metrics)
+    loss = -np.log([0.9, 0.4]).mean()
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"valid": 0.5, "loss": float(f"{loss:.6g}")}
+    assert metrics.keys() == {"valid"} and metrics["valid"]["tta"]["log_loss"] == pytest.approx(loss, rel=1e-12)
     assert (metrics["valid"]["plain"]["accuracy"], metrics["valid"]["tta"]["accuracy"]) == (0.5, 0.5)
     predictions = tables.read(tmp_path / "predictions.csv")
     assert list(predictions) == [
@@ -86,7 +89,8 @@ def test_results_of_several_labels(tmp_path, multi, rule):
     methods = {"plain": final[:, ::-1], "tta": final}
     evaluation = evaluate(table=multi, rows=np.array([2, 3, 5, 6]), methods=methods, rule=rule)
     metrics = write_results(tmp_path, evaluation)
-    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    assert json.loads((tmp_path / "details.json").read_text()) == round_numbers(metrics)
+    assert list(json.loads((tmp_path / "metrics.json").read_text())) == ["valid", "test", "loss"]
     assert {part: list(ways) for part, ways in metrics.items()} == {
         part: ["prevalence", "plain", "tta"] for part in ("valid", "test")
     }

@@ -286,6 +286,14 @@ def test_a_sample_among_the_extracted_tables(tmp_path):
     assert plan_submission(AUTO, table, tmp_path / "no folder").ids == PATHS
 
 
+def test_a_submission_that_holds_nothing_is_written_and_not_spoken_of(tmp_path):
+    table = make_table(["k", "l", "m"], paths=[])
+    planned = plan(AUTO, table, None)
+    assert write_submission(tmp_path / "submission.csv", planned, predict(table)) == ""
+    assert read_lines(tmp_path / "submission.csv") == [["id", "k", "l", "m"]]
+
+
+@pytest.mark.slow
 def test_two_and_a_half_million_rows(real_data, tmp_path):
     tables_folder = tmp_path / "tables"
     destination = Destination(tmp_path / "x.tar", tmp_path / "x.csv", tables_folder)

@@ -17,7 +17,7 @@ from unfreeze.images import decode, members
 from unfreeze.images.convert import decode_image
 from unfreeze.images.decode import DecodeParams, choose_chunk_length, decode_tar
 from unfreeze.images.members import ExtractedTar
-from unfreeze.images.outs import Counts, ImageFiles
+from unfreeze.images.outs import LISTED, Counts, ImageFiles, write_rejections
 
 
 def decode_folder(folder: Path, workers=1, max_rejected=1.0) -> Counts:
@@ -77,16 +77,28 @@ def test_too_many_rejects_stop_the_stage(tmp_path):
         decode_folder(tmp_path, workers=2, max_rejected=0.1)
     message = str(caught.value)
     assert message.startswith("20 of 120 images cannot be used, decode.max_rejected allows a share of 0.1")
-    assert "  000a.png: damaged" in message
+    assert "  000a.png, 005a.png, 010a.png, 015a.png, 020a.png and 15 more: damaged" in message
     assert "rejected.csv" in message
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["rejected.csv"]
     assert len(read_rows(tmp_path / "out" / "rejected.csv")) == 20
 
 
-def test_a_long_list_of_rejects_is_cut(tmp_path):
-    pack(tmp_path, {f"{i:02}": b"" for i in range(30)})
-    with pytest.raises(UserError, match=r"  19: empty file\n  \.\.\. and 10 more$"):
+def test_rejects_for_one_reason_are_one_line(tmp_path):
+    pack(tmp_path, {f"{i:02}": b"" for i in range(30)} | {"a": b"no image", "b": b"no image"})
+    with pytest.raises(UserError, match=r":\n  00, 01, 02, 03, 04 and 25 more: empty file\n  a, b: [^\n]*$"):
         decode_folder(tmp_path)
+
+
+def test_a_long_list_of_reasons_is_cut(tmp_path):
+    rejections = [(f"{i:02}", f"reason {min(i, 24)}") for i in range(30)]
+    with pytest.raises(UserError) as caught:
+        write_rejections(tmp_path / "rejected.csv", rejections, candidates=40, max_share=0.5)
+    lines = str(caught.value).splitlines()[1:]
+    assert lines[0] == "  24, 25, 26, 27, 28 and 1 more: reason 24"  # the most common one
+    assert lines[1] == "  00: reason 0"
+    assert lines[LISTED] == "  ... and 5 more, for 5 other reasons"
+    assert len(lines) == LISTED + 1
+    assert read_rows(tmp_path / "rejected.csv")[29] == {"path": "29", "reason": "reason 24"}
 
 
 def test_a_share_of_rejects_may_be_met_exactly(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from small_backbones import SMALL
+from small_backbones import EACH, SMALL
 
 from unfreeze.model.backbone import build_backbone
 from unfreeze.model.backbones.base import IMAGENET_MEAN, adapt_channels, normalise
@@ -17,7 +17,7 @@ def normalised(images, backbone):
     return (images - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
 
 
-@pytest.mark.parametrize("arch", SMALL)
+@pytest.mark.parametrize("arch", EACH)
 @torch.no_grad()
 def test_other_channels_respond_to_grey_as_rgb_does(arch):
     """Whatever the number of channels; where the first convolution sees no padding."""

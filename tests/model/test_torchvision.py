@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from small_backbones import SMALL, outline
+from small_backbones import EACH, SMALL, outline
 from torchvision import models
 from torchvision.transforms.functional import normalize
 
@@ -73,7 +73,7 @@ def test_maxvit_has_the_same_weights_for_every_size():
     assert {key: value.shape for key, value in small.items()} == {key: v.shape for key, v in large.items()}
 
 
-@pytest.mark.parametrize("arch", SMALL)
+@pytest.mark.parametrize("arch", EACH)
 def test_the_trunk_gives_what_the_whole_network_pools(arch):
     """The input of the original's own pooling, or what it has pooled, can be had from our groups' output."""
     torch.manual_seed(0)
@@ -139,7 +139,7 @@ def test_networks_that_transform_their_input_see_what_they_do_in_torchvision(arc
             assert torch.allclose(features / inputs[0].max(), pool(inputs[0] / inputs[0].max()), atol=1e-4)
 
 
-@pytest.mark.parametrize("arch", [arch for arch in SMALL if ARCHS[arch].stem])
+@pytest.mark.parametrize("arch", [param for param in EACH if ARCHS[param.values[0]].stem])
 def test_the_small_stem_keeps_the_first_map_as_large_as_the_image(arch):
     """Maps are 2 or 4 times as large as with torchvision's stem, and there are as many features."""
     backbones = [build_backbone(arch, "none", 1, 64, stem) for stem in ("imagenet", "small")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chain import ROOT, run_stages
+from chain import run_stages
 from made_up_results import params, pixels, results, several, side
 
 from unfreeze.report.comparison import render as render_comparison
@@ -45,9 +45,13 @@ REAL = {"ants_bees": "photos", "dog_breeds": "csv_labels", "movie_posters": "mul
 """Archive and recipe."""
 
 
+def slow(*names: str) -> list:
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 def make(name: str, folder: Path, request: pytest.FixtureRequest) -> Path:
     """A page of two classes, of several labels, of very many classes with long names and without features; of the
-    sample, or of a real archive."""
+    cut of the sample, or of a real archive."""
     if name in ("two", "several", "many"):
         if name == "two":
             given, images = results(["cat", "<dog> & 'co'"], 80), pixels(82, 96)
@@ -60,15 +64,14 @@ def make(name: str, folder: Path, request: pytest.FixtureRequest) -> Path:
         (folder / "index.html").write_text(render(given, images, params()), encoding="utf-8")
         return folder / "index.html"
     if name == "sample":
-        changes = {key: CHEAP[key] for key in ("find_lr", "finetune", "tta")}
-        source, base = ROOT / "data/raw/digits.7z", "params.yaml"
-        changes["finetune"] = changes["finetune"] | {"snapshots": 1}
-    else:
-        real_data = request.getfixturevalue("real_data")
-        weights = str(real_data / "weights/mobilenet_v2-qnnpack-dequantised.pth")
-        changes = CHEAP | {"model": CHEAP["model"] | {"weights": weights}}
-        source, base = real_data / f"{name}.7z", f"recipes/{REAL[name]}.yaml"
-    run_stages(folder, changes | {"extract": {"source": str(source)}}, base)
+        return request.getfixturevalue("small_run") / "results/report/index.html"
+    real_data = request.getfixturevalue("real_data")
+    weights = str(real_data / "weights/mobilenet_v2-qnnpack-dequantised.pth")
+    changes = CHEAP | {
+        "model": CHEAP["model"] | {"weights": weights},
+        "extract": {"source": str(real_data / f"{name}.7z")},
+    }
+    run_stages(folder, changes, f"recipes/{REAL[name]}.yaml")
     return folder / "results/report/index.html"
 
 
@@ -113,7 +116,7 @@ def open_page(browser, page_of) -> Iterator:
     assert [url for url in requests if not url.startswith(("data:", "file:"))] == []
 
 
-@pytest.mark.parametrize("name", ["two", "several", "many", "sample", *REAL])
+@pytest.mark.parametrize("name", ["two", "several", *slow("many", "sample", *REAL)])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_it_fits_the_screen_and_can_be_read(open_page, name, width):
     page = open_page(name, width)
@@ -158,7 +161,7 @@ def some(elements: list) -> list:
     return elements[:: len(elements) // 12 + 1]
 
 
-@pytest.mark.parametrize("name", ["sample", *REAL])
+@pytest.mark.parametrize("name", slow("sample", *REAL))
 def test_everything_on_a_real_page_works(open_page, page_of, name):
     assert page_of(name).stat().st_size < 8_000_000
     page = open_page(name)

@@ -36,7 +36,7 @@ def write_results(kind: str) -> None:
     write_held_out(paths.TRAIN_HEAD / "out_of_fold.csv", table, p[:3])
     chosen = np.array([1, 2, 4])  # of the test images those with a label
     scores = task.scores(p[chosen], table.targets[rows[chosen]], [0.5, 0.5])
-    write_json(paths.EVALUATE / "metrics.json", {"test": {"plain": scores, "tta": scores}})
+    write_json(paths.EVALUATE / "details.json", {"test": {"plain": scores, "tta": scores}})
     per_class = task.per_class(p[chosen], table.targets[rows[chosen]], [0.5, 0.5])
     tables.write_rows(
         paths.EVALUATE / "per_class.csv",
@@ -60,10 +60,10 @@ def write_results(kind: str) -> None:
     for folder, phase in ((paths.TRAIN_HEAD, "head"), (paths.FINETUNE, "frozen")):
         tables.write_rows(folder / "steps.csv", steps, [[0, 0, 0.1, 1.5], [1, 0, 0.05, 1.25]])
         tables.write_rows(folder / "epochs.csv", epochs, [[0, phase, 1.5, None, None], [1, phase, 1.25, 1.5, 0.5]])
-        write_json(folder / "metrics.json", {"lr": 0.1, "steepest": None, "minimum_tenth": 0.01})
+        write_json(folder / "details.json", {"lr": 0.1, "steepest": None, "minimum_tenth": 0.01})
     for file in (paths.FIND_LR / "curve.csv", paths.FINETUNE / "lr_curve.csv"):
         tables.write_rows(file, ["step", "lr", "loss", "smoothed"], curve)
-    write_json(paths.FIND_LR / "metrics.json", {"steepest": 0.01, "minimum_tenth": None})
+    write_json(paths.FIND_LR / "details.json", {"steepest": 0.01, "minimum_tenth": None})
     header = ["row", "path", "width", "height", "mode", "pixels_sha256", "format"]
     lines = ([i, name, 40 + i, 30, "RGB", "0" * 64, "JPEG"] for i, name in enumerate(names))
     tables.write_rows(paths.IMAGES_CSV, header, lines)
@@ -100,7 +100,7 @@ def test_what_the_stages_write_is_read_with_its_types_and_shown(kind, folder):
     )
 
 
-@pytest.mark.parametrize("file", ["evaluate/metrics.json", "find_lr/curve.csv", "evaluate/probabilities.npy"])
+@pytest.mark.parametrize("file", ["evaluate/details.json", "find_lr/curve.csv", "evaluate/probabilities.npy"])
 def test_a_missing_file_is_named(file, folder):
     write_results("single")
     Path("results", file).unlink()

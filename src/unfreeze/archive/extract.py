@@ -22,9 +22,10 @@ from unfreeze.archive.member import Budget
 from unfreeze.archive.unpack import SCRATCH_PREFIX, Unpacker
 from unfreeze.archive.writer import TarWriter
 from unfreeze.core.console import UserError, progress
-from unfreeze.core.files import replacing
+from unfreeze.core.files import replacing, replacing_folder
 from unfreeze.core.params import Section
-from unfreeze.core.table_files import replacing_folder, write_table_files
+from unfreeze.core.system_errors import explain_system_error
+from unfreeze.core.table_files import write_table_files
 from unfreeze.core.tables import write_rows
 
 
@@ -101,7 +102,7 @@ def extract(
         with replacing(destination.index) as index, replacing(destination.tar) as tar, swap_tables as tables:
             with tar.open("wb") as file, progress(0, f"extract {source.name}", unit="B") as bar:
                 writer = TarWriter(file)
-                budget = Budget(limit=max_bytes, name=limit_name, bar=bar)
+                budget = Budget(limit=max_bytes, name=limit_name, bar=bar, target=destination.tar)
                 unpacker = Unpacker(writer, budget, password, scratch=tar.parent)
                 unpacker.take_source(source)
                 writer.finish()
@@ -111,7 +112,8 @@ def extract(
                 write_table_files(tables, tar, writer.rows())
             destination.index.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"{source} cannot be unpacked to {destination.tar}: {error}") from error
+        reason = explain_system_error(error) or error
+        raise UserError(f"{source} cannot be unpacked to {destination.tar}: {reason}") from error
     return summary
 
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from unfreeze.core.console import UserError
+from unfreeze.core.files import require_space
+from unfreeze.core.system_errors import explain_system_error
 
 CHUNK = 1 << 16
 """Bytes asked of a decoder at once."""
@@ -51,13 +54,15 @@ class Budget:
         limit: how many bytes are allowed.
         name: what the limit is called in messages.
         bar: the progress bar, a tqdm.
+        target: the file that the bytes will be written to.
     """
 
-    def __init__(self, limit: int, name: str, bar: Any):
+    def __init__(self, limit: int, name: str, bar: Any, target: Path):
         self.limit = limit
         self.name = name
         self.spent = 0
         self.bar = bar
+        self.target = target
 
     def check(self, size: int) -> None:
         """Raise Refused if `size` more bytes, which headers announce, are too many."""
@@ -68,8 +73,14 @@ class Budget:
             )
 
     def announce(self, size: int) -> None:
-        """Check `size` bytes that headers announce, and add them to the progress bar's total."""
+        """Check `size` bytes that headers announce, and add them to the progress bar's total.
+
+        Raises:
+            Refused: they are too many.
+            UserError: the disk has no room for them.
+        """
         self.check(size)
+        require_space(self.target, size, "the archive's files")
         self.bar.total += size
 
     def spend(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -99,6 +110,8 @@ def guard(items: Iterable[Any], where: str, encrypted: bool = False) -> Iterator
         except Refused as error:
             raise UserError(f"{where} {error}") from error
         except Exception as error:
+            if reason := explain_system_error(error):
+                raise UserError(f"{where} cannot be read ({reason})") from error
             detail = str(error) if isinstance(error, Damaged) else f"{type(error).__name__}: {error}".rstrip(": ")
             raise UserError(f"{where} {WRONG_PASSWORD if encrypted else 'is damaged'} ({detail})") from error
         yield item

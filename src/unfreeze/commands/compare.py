@@ -1,4 +1,4 @@
-"""Two experiments side by side in results/compare/index.html: `python -m unfreeze.commands.compare A B`.
+"""Two experiments side by side in results/compare/index.html: `unfreeze compare A B`.
 
 A and B are names of DVC experiments, git revisions, or `workspace`. Their files come from git and from DVC's cache
 or remote; the pictures come from the workspace.
@@ -6,9 +6,8 @@ or remote; the pictures come from the workspace.
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from unfreeze.core import paths, tables
 from unfreeze.core.arrays import open_array
 from unfreeze.core.console import UserError
 from unfreeze.core.files import read_json, write_text
+from unfreeze.core.metrics import DETAILS
 from unfreeze.core.params import read_yaml
 from unfreeze.report.comparison import Side, render
 from unfreeze.report.pictures import Pictures
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from unfreeze.task.base import Task
 
 WORKSPACE = "workspace"
-METRICS = paths.EVALUATE / "metrics.json"
+SCORES = paths.EVALUATE / DETAILS
 PREDICTIONS = paths.EVALUATE / "predictions.csv"
 EPOCHS = [paths.TRAIN_HEAD / "epochs.csv", paths.FINETUNE / "epochs.csv"]
-FILES = [paths.PARAMS, *EPOCHS, METRICS, PREDICTIONS]
+FILES = [paths.PARAMS, *EPOCHS, SCORES, PREDICTIONS]
 """What is read of each experiment."""
 
 
@@ -60,22 +60,29 @@ def read_side(name: str) -> Side:
         return _read_folder(name, Path(folder))
 
 
-def fetch(name: str, folder: Path) -> None:
-    """Write the FILES of experiment or revision `name` to `folder`.
+def fetch(name: str, folder: Path, files: Sequence[Path] = FILES) -> None:
+    """Write `files` of experiment or revision `name` to `folder`, from git, DVC's cache or its remote.
 
     Raises:
-        UserError: there is no such experiment, or a file of it cannot be had.
+        UserError: there is no such experiment, it has no such file, or the file's content cannot be had.
     """
-    import dvc.api
+    from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
 
-    for path in FILES:
+    for path in files:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         try:
-            with dvc.api.open(str(path), rev=name, mode="rb") as file:
+            tree = DVCFileSystem(rev=name)
+            with tree.open(str(path), mode="rb") as file:
                 (folder / path).write_bytes(file.read())
         except FileNotFoundError:
-            raise UserError(f"{name} has no {path}, or DVC has it neither in its cache nor in a remote") from None
+            if not tree.exists(str(path)):
+                raise UserError(f"{name} has no {path}: this stage did not run there") from None
+            raise UserError(
+                f"{name}: {path} is neither in DVC's cache nor in its default remote. `dvc fetch --all-commits -r "
+                f"REMOTE` gets it from another remote; `dvc exp apply {name}` (of a commit `git checkout {name}`) "
+                "and then `dvc repro` make it anew"
+            ) from None
         except DvcException as error:
             raise UserError(f"{name}, {path}: {error}; `dvc exp show` lists the experiments") from None
 
@@ -87,12 +94,12 @@ def _read_folder(name: str, folder: Path) -> Side:
         if not (folder / path).is_file():
             raise UserError(f"{name}: {path} is not here; dvc repro makes it")
     try:
-        task, predictions = _read_predictions(folder / PREDICTIONS)
+        task, predictions = read_labels(folder / PREDICTIONS)
         epochs = [tables.read(folder / path, {"valid_loss": "float", "valid_score": "float"}) for path in EPOCHS]
         return Side(
             name=name,
             params=read_yaml(folder / paths.PARAMS),
-            metrics=read_json(folder / METRICS),
+            metrics=read_json(folder / SCORES),
             epochs=pd.concat(epochs, ignore_index=True),
             predictions=predictions,
             task=task,
@@ -101,7 +108,7 @@ def _read_folder(name: str, folder: Path) -> Side:
         raise UserError(f"{name}: {error}") from None
 
 
-def _read_predictions(path: Path) -> tuple[type[Task], pd.DataFrame]:
+def read_labels(path: Path) -> tuple[type[Task], pd.DataFrame]:
     """Read path, split, actual and predicted label of each image as texts, and the task that they are of.
 
     Each task has its own heading of the labels.
@@ -114,23 +121,3 @@ def _read_predictions(path: Path) -> tuple[type[Task], pd.DataFrame]:
             return task, tables.read(path, columns).rename(columns={label: "actual"})
     headings = " or ".join(task.label_column for task in TASKS.values())
     raise UserError(f"{path} has no column {headings}: run dvc repro, which makes it anew")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, or 1 if the page was not written."""
-    parser = argparse.ArgumentParser(
-        prog="python -m unfreeze.commands.compare", description=__doc__.partition("\n")[0]
-    )
-    parser.add_argument("before", metavar="A", help="an experiment, a revision, or workspace")
-    parser.add_argument("after", metavar="B")
-    args = parser.parse_args(arguments)
-    try:
-        print(f"{write_comparison(args.before, args.after)}: open it in a browser")
-    except UserError as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

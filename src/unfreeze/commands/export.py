@@ -1,6 +1,6 @@
 """Write a trained network for other programs: ONNX, a torch.export program, and what to feed them.
 
-On the command line `python -m unfreeze.commands.export [MODEL] [IMAGE ...] [--to FOLDER]`, in Python `export`.
+On the command line `unfreeze export [MODEL] [IMAGE]... [--to FOLDER]`, in Python `export`.
 
 Both programs take `images`, float32 `[N, C, size, size]` in [0, 1], and give `probabilities`, float32
 `[N, classes]`. N is free. Normalisation is inside, and so is softmax, or sigmoid where an image can have several
@@ -10,9 +10,7 @@ kept, they are run and compared with the network.
 
 from __future__ import annotations
 
-import argparse
 import io
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -42,7 +40,6 @@ BATCH_SIZE = 5
 """Of these at once: the last batch is smaller than the others."""
 TOLERANCE = 1e-4
 """The largest difference of a probability that is accepted."""
-FOLDER = Path("models/export")
 
 
 def export(model: Path, folder: Path, images: Sequence[Path] = ()) -> list[str]:
@@ -231,33 +228,3 @@ def _run_onnx(path: Path, inputs: np.ndarray) -> np.ndarray:
 
 def _split_batches(inputs: np.ndarray) -> list[np.ndarray]:
     return [inputs[start : start + BATCH_SIZE] for start in range(0, len(inputs), BATCH_SIZE)]
-
-
-# --- The command
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, or 2 if nothing could be done."""
-    parser = argparse.ArgumentParser(
-        prog="python -m unfreeze.commands.export",
-        description="Write a trained network as ONNX and as a torch.export program, checked against it.",
-    )
-    parser.add_argument("model", metavar="MODEL", type=Path, nargs="?", default=paths.MODEL, help=f"{paths.MODEL}")
-    parser.add_argument(
-        "images", metavar="IMAGE", type=Path, nargs="*", help=f"to compare on, in place of {paths.PIXELS}"
-    )
-    parser.add_argument("--to", metavar="FOLDER", type=Path, default=FOLDER, help=f"{FOLDER}")
-    args = parser.parse_args(arguments)
-    try:
-        print("\n".join(export(args.model, args.to, args.images)))
-    except UserError as error:
-        print(f"export: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("export: interrupted; nothing half-made is left", file=sys.stderr)
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,9 +1,11 @@
-"""The metrics as a table in a terminal: `python -m unfreeze.commands.metrics`."""
+"""The metrics as a table in a terminal: `unfreeze metrics`."""
 
-import json
 from collections.abc import Mapping
 
 from unfreeze.core import paths
+from unfreeze.core.console import UserError
+from unfreeze.core.files import read_json
+from unfreeze.core.metrics import DETAILS
 
 COLUMNS = {
     "count": "images",
@@ -21,8 +23,20 @@ COLUMNS = {
 METHODS = {"prevalence": "frequencies", "head": "head alone", "plain": "network", "tta": "network, TTA"}
 
 
+def show_metrics() -> str:
+    """Format the metrics of the workspace.
+
+    Raises:
+        UserError: there are none.
+    """
+    path = paths.EVALUATE / DETAILS
+    if not path.is_file():
+        raise UserError(f"{path} is not here; dvc repro makes it")
+    return format_table(read_json(path))
+
+
 def format_table(metrics: Mapping[str, Mapping[str, Mapping[str, float | int | None]]]) -> str:
-    """Format the content of results/evaluate/metrics.json, one line a split and method; "-" is undefined."""
+    """Format the content of results/evaluate/details.json, one line a split and method; "-" is undefined."""
     rows = [(part, method, row) for part, methods in metrics.items() for method, row in methods.items()]
     names = [name for name in COLUMNS if any(name in row for *_, row in rows)]
     lines = [f"{'split':7}{'predicted by':14}" + "".join(f"{COLUMNS[name]:>10}" for name in names)]
@@ -36,7 +50,3 @@ def _format_value(value: float | int | None) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
-
-
-if __name__ == "__main__":
-    print(format_table(json.loads((paths.EVALUATE / "metrics.json").read_text(encoding="utf-8"))))

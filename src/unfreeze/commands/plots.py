@@ -1,4 +1,4 @@
-"""DVC's plots in one page without a network: `python -m unfreeze.commands.plots [REVISION ...]`, or `make plots`.
+"""DVC's plots in one page without a network: `unfreeze plots [REVISION]...`, or `make plots`.
 
 `dvc plots show` and `dvc plots diff` write pages that load three scripts from a CDN. This module renders the same
 specifications.
@@ -6,7 +6,6 @@ specifications.
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -39,25 +38,21 @@ def render_page(revisions: Sequence[str]) -> tuple[str, int]:
     import vl_convert
 
     charts = [(title, vl_convert.vegalite_to_svg(text)) for title, text in read_specifications(revisions)]
-    figures = "\n".join(f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>" for title, svg in charts)
+    figures = "\n".join(f'<figure aria-label="{escape(title)}">{svg}</figure>' for title, svg in charts)
     return (
         '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Plots</title>\n'
         "<style>body{font:16px system-ui;margin:2rem;display:flex;flex-wrap:wrap;gap:2rem;background:#fff}"
-        "figure{margin:0}figcaption{font-weight:600}svg{max-width:100%;height:auto}</style>\n"
+        "figure{margin:0}svg{max-width:100%;height:auto}</style>\n"
         f"{figures}\n</html>\n"
     ), len(charts)
 
 
-def main() -> int:
-    try:
-        html, count = render_page(sys.argv[1:])
-    except UserError as error:
-        print(f"plots: {error}", file=sys.stderr)
-        return 2
+def write_page(revisions: Sequence[str]) -> int:
+    """Write the page of the workspace, or of `revisions` side by side; return how many plots it has.
+
+    Raises:
+        UserError: dvc failed.
+    """
+    html, count = render_page(revisions)
     write_text(PAGE, html)
-    print(f"{count} plots in {PAGE}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return count

@@ -1,96 +1,48 @@
-"""Classify new images on the command line: `python -m unfreeze.predict MODEL IMAGE...`."""
+"""Prints predictions: as a table, JSON lines or CSV."""
 
-import argparse
 import csv
 import io
 import json
-import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, get_args
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 from tqdm import tqdm
 
-from unfreeze.commands.classifier import Classifier, Prediction
-from unfreeze.core.console import UserError
-from unfreeze.task.base import Rule
+from unfreeze.commands.classifier import Prediction
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 1 if any image failed, 2 if nothing could be done."""
-    parser = _build_parser()
-    args = parser.parse_args(arguments)
-    if args.top is not None and (args.json or args.csv):
-        parser.error("--top has no effect with --json and --csv, which give all classes")
-    if args.top is not None and args.top < 1:
-        parser.error(f"--top {args.top}: must be 1 or more")
-    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    try:
-        return _print_predictions(args)
-    except UserError as error:
-        print(f"predict: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("predict: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+def print_predictions(
+    predictions: Iterable[Prediction],
+    classes: Sequence[str],
+    form: Literal["table", "json", "csv"],
+    top: int | None,
+) -> int:
+    """Print predictions as they come, and the reason of each failed one on stderr.
 
+    Args:
+        classes: their names, in the network's order.
+        form: `table` shows the most probable classes, `json` and `csv` all of them.
+        top: how many classes the table shows; None: the predicted ones.
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m unfreeze.predict",
-        description="Classify new images with a trained network.",
-        epilog="Exit status: 0; 1 if any image failed (the reasons are on stderr); 2 if nothing could be done.",
-    )
-    parser.add_argument("model", metavar="MODEL", type=Path, help="such as models/model.safetensors")
-    parser.add_argument(
-        "images", metavar="IMAGE", nargs="+", help="file, folder, archive, or - for one image on standard input"
-    )
-    parser.add_argument(
-        "--tta", metavar="N", type=int, default=0, help="average over N augmented views beside the plain one"
-    )
-    parser.add_argument(
-        "--top",
-        metavar="K",
-        type=int,
-        help="show the K most probable classes (1, or the labels above their thresholds)",
-    )
-    parser.add_argument(
-        "--thresholds",
-        choices=get_args(Rule),
-        default="global",
-        help="of several labels an image: one for all labels, or one for each",
-    )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object a line, with all probabilities")
-    form.add_argument("--csv", action="store_true", help="CSV with all probabilities")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--precision", choices=["auto", "32", "bf16"], default="auto")
-    return parser
-
-
-def _print_predictions(args: argparse.Namespace) -> int:
-    classifier = Classifier(args.model, device=args.device, precision=args.precision)
-    classes = classifier.classes
-    predictions = classifier.predict(args.images, tta=args.tta, thresholds=args.thresholds)
+    Returns:
+        The exit status: 1 if any image failed, else 0.
+    """
     count = failed = 0
-    if args.csv:
+    if form == "csv":
         print(_format_csv(["path", "predicted", *(f"p_{name}" for name in classes), "error"]))
     for prediction in predictions:
         count += 1
         if prediction.error:
             failed += 1
             tqdm.write(f"predict: {_escape_path(prediction.path)}: {prediction.error}", file=sys.stderr)
-        if args.json:
+        if form == "json":
             tqdm.write(_format_json(prediction))
-        elif args.csv:
+        elif form == "csv":
             values = [prediction.probabilities.get(name, "") for name in classes]
             tqdm.write(_format_csv([prediction.path, prediction.predicted, *values, prediction.error]))
         elif not prediction.error:
-            tqdm.write(_format_row(prediction, classes, args.top))
+            tqdm.write(_format_row(prediction, classes, top))
     if failed:
         print(f"predict: {failed:,} of {count:,} failed", file=sys.stderr)
     return 1 if failed else 0

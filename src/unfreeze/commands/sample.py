@@ -1,10 +1,9 @@
 """The sample that the project carries: scikit-learn's 1,797 handwritten digits as `data/raw/digits.7z`.
 
-`python -m unfreeze.commands.sample [path]` writes it, unless it is there already.
+`unfreeze sample [FILE]` writes it, unless it is there already.
 """
 
 import os
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +11,6 @@ import numpy as np
 
 from unfreeze.core.files import replacing
 
-DIGITS = Path("data/raw/digits.7z")
 MODIFIED_AT = 946684800
 """The time that every file carries: the year 2000 in UTC, in seconds since 1970."""
 
@@ -44,16 +42,3 @@ def write_digits(path: Path) -> None:
             file.chmod(0o644)
             os.utime(file, (MODIFIED_AT, MODIFIED_AT))
             archive.write(file, name)
-
-
-def main() -> None:
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else DIGITS
-    if path.exists():
-        print(f"{path} is there already; remove it to write it again")
-        return
-    write_digits(path)
-    print(f"{path}: {len(draw_digits()):,} images, {path.stat().st_size:,} bytes")
-
-
-if __name__ == "__main__":
-    main()

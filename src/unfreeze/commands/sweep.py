@@ -1,25 +1,28 @@
-"""One param at several values, each with several seeds: `python -m unfreeze.commands.sweep`, or `make sweep`.
+"""One param at several values, each with several seeds: `unfreeze sweep`, or `make sweep`.
 
 Each run is a `dvc exp run`, one after the other, so that `dvc exp show` lists them afterwards and the run cache
 repeats none. Afterwards the working tree is what it was before. The sweep prints mean and spread of a metric by
 value, and draws them in results/sweep.html, which needs no network. Failed runs are left out and named.
 """
 
-import argparse
-import csv
 import io
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from unfreeze.commands.compare import fetch
+from unfreeze.commands.experiments import list_experiments
 from unfreeze.core.console import UserError
-from unfreeze.core.files import write_text
+from unfreeze.core.files import read_json, write_text
+from unfreeze.core.metrics import DETAILS
 
 PAGE = Path("results/sweep.html")
 
@@ -57,35 +60,53 @@ def keep_working_tree() -> Iterator[None]:
         subprocess.run(["dvc", "checkout", "-q", "--force"], check=False)  # fails where nothing had been run
 
 
-def list_experiments() -> list[dict[str, str]]:
-    """Return the rows of `dvc exp show`, each from column to text.
-
-    Raises:
-        UserError: dvc failed.
-    """
-    process = subprocess.run(["dvc", "exp", "show", "--csv"], capture_output=True, text=True, check=False)
-    if process.returncode:
-        raise UserError(f"dvc exp show failed: {process.stderr.strip().splitlines()[-1:]}")
-    return list(csv.DictReader(io.StringIO(process.stdout)))
-
-
-def collect_metric(rows: Sequence[Mapping[str, str]], names: Sequence[str], metric: str) -> dict[str, float]:
+def collect_metric(commits: Sequence[dict[str, Any]], names: Sequence[str], metric: str) -> dict[str, float]:
     """Return the metric of each experiment of `names` that has one.
 
     Failed experiments are passed over: DVC shows for them the metrics of what they started from.
 
+    Args:
+        commits: what `list_experiments` returned.
+        metric: as `dvc exp show` names it, or a folder of results and a path in its details.json, such as
+            `train_head:valid.log_loss`.
+
     Raises:
-        UserError: no column of the metrics is called so, or several are.
+        UserError: there is no metric of this name.
     """
-    columns = [column for column in (rows[0] if rows else {}) if column == metric or column.endswith(f":{metric}")]
-    if len(columns) != 1:
-        known = [column for column in (rows[0] if rows else {}) if column.split(":")[-1].count(".") == 2]
-        raise UserError(f"--metric {metric} is {columns or 'no metric'}; there are {', '.join(known[:20])}")
-    # Experiments whose numbers are the same are one row in other versions of DVC; here each has its name.
-    by_name = {
-        row["Experiment"]: row for row in rows if row.get("State", "") not in ("Failed", "Running", "Queued")
+    finished = {
+        each["name"]: each["revs"][0]["data"]
+        for each in commits[0]["experiments"] or []
+        if (each["executor"] or {}).get("state", "success") == "success" and each["revs"][0]["data"]
     }
-    return {name: float(by_name[name][columns[0]]) for name in names if by_name.get(name, {}).get(columns[0])}
+    stage, colon, key = metric.partition(":")
+    if colon:
+        each_has = {name: _read_details(name, stage) for name in names if name in finished}
+    else:
+        key = metric
+        each_has = {
+            name: {key: value for file in data["metrics"].values() for key, value in file.get("data", {}).items()}
+            for name, data in finished.items()
+        }
+    known = sorted({name for values in each_has.values() for name in values})
+    if each_has and key not in known:
+        raise UserError(f"--metric {metric} is no metric; there are {', '.join(known[:40])}")
+    return {name: each_has[name][key] for name in names if each_has.get(name, {}).get(key) is not None}
+
+
+def _read_details(name: str, stage: str) -> dict[str, Any]:
+    """Read all numbers that a stage left in an experiment, by path; `stage` names its folder of results."""
+    path = Path("results", stage, DETAILS)
+    with tempfile.TemporaryDirectory() as folder:
+        fetch(name, Path(folder), [path])
+        return _flatten(read_json(Path(folder, path)))
+
+
+def _flatten(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return nested values by their path: {"valid.log_loss": 0.1}."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flatten(value, f"{above}{key}.") if isinstance(value, Mapping) else {above + key: value}
+    return flat
 
 
 def format_table(metric: str, param: str, values: Mapping[str, Sequence[float]]) -> str:
@@ -129,34 +150,31 @@ def render_page(metric: str, param: str, values: Mapping[str, Sequence[float]]) 
     )
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("param", help="such as train_head.lr")
-    parser.add_argument("values", help="with commas between them")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--metric", default="valid.tta.accuracy", help="(valid.tta.accuracy)")
-    parser.add_argument("--target", help="the last stage to run, such as train-head; all of them")
-    args = parser.parse_args()
-    values = {value.strip(): [] for value in args.values.split(",") if value.strip()}
+def run_sweep(param: str, values: Sequence[str], seeds: int, metric: str, target: str | None) -> list[str]:
+    """Run `param` at each of `values` with the seeds 1 to `seeds`, print the table and write the page.
+
+    Args:
+        metric: what is compared, as `dvc exp show` names it.
+        target: the last stage to run; None runs all.
+
+    Returns:
+        The names of the experiments that failed.
+
+    Raises:
+        UserError: there are uncommitted changes, dvc failed, or there is no such metric.
+    """
+    results: dict[str, list[float]] = {value: [] for value in values}
     names, failed = {}, []
-    try:
-        with keep_working_tree():
-            for value, seed in product(values, range(1, args.seeds + 1)):
-                name = name_experiment(args.param, value, seed)
-                if run_experiment(args.param, value, seed, args.target):
-                    names[name] = value
-                else:
-                    failed.append(name)
-        for name, number in collect_metric(list_experiments(), list(names), args.metric).items():
-            values[names[name]].append(number)
-    except UserError as error:
-        print(f"sweep: {error}", file=sys.stderr)
-        return 2
-    print(format_table(args.metric, args.param, values))
-    write_text(PAGE, render_page(args.metric, args.param, values))
+    with keep_working_tree():
+        for value, seed in product(results, range(1, seeds + 1)):
+            name = name_experiment(param, value, seed)
+            if run_experiment(param, value, seed, target):
+                names[name] = value
+            else:
+                failed.append(name)
+    for name, number in collect_metric(list_experiments(), list(names), metric).items():
+        results[names[name]].append(number)
+    print(format_table(metric, param, results))
+    write_text(PAGE, render_page(metric, param, results))
     print(f"\n{PAGE}" + (f"; failed and left out: {', '.join(failed)}" if failed else ""))
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return failed

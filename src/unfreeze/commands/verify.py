@@ -1,4 +1,4 @@
-"""Does the current commit give its own numbers again? `python -m unfreeze.commands.verify`, or `make verify`.
+"""Does the current commit give its own numbers again? `unfreeze verify`, or `make verify`.
 
 Clones the commit into a temporary folder, runs all stages there from nothing, and compares every out with the hash
 that the commit's dvc.lock has for it. Exit status: 0 if everything is identical, or if the metrics agree within
@@ -6,10 +6,7 @@ that the commit's dvc.lock has for it. Exit status: 0 if everything is identical
 """
 
 import json
-import os
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -20,6 +17,7 @@ from unfreeze.core import paths
 from unfreeze.core.console import UserError
 from unfreeze.core.params import Number, Section, check, read_yaml
 from unfreeze.device.runtime import cpu_model
+from unfreeze.train.environment import read_environment
 
 
 class VerifyParams(Section):
@@ -110,8 +108,7 @@ def verify_commit(folder: Path) -> tuple[int, str]:
     for link, target in _list_links(clone, content["extract"]["source"]):
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(target)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    if subprocess.run(["dvc", "repro"], cwd=clone, env=os.environ | {"PATH": path}, check=False).returncode:
+    if subprocess.run(["dvc", "repro"], cwd=clone, check=False).returncode:
         raise UserError("dvc repro failed in the clone: what it says stands above")
 
     again = read_yaml(clone / "dvc.lock")["stages"]
@@ -119,20 +116,12 @@ def verify_commit(folder: Path) -> tuple[int, str]:
     print(f"\n{'stage':22}{'out':40}verdict")
     for row in rows:
         print(f"{row.stage:22}{row.out:40}{row.verdict}")
-    recorded = json.loads(paths.ENVIRONMENT.read_text(encoding="utf-8")) if paths.ENVIRONMENT.is_file() else {}
-    return judge(rows, same_cpu=recorded.get("cpu") == cpu_model())
+    return judge(rows, same_cpu=_read_cpu(committed) == cpu_model())
 
 
-def main() -> int:
-    try:
-        with tempfile.TemporaryDirectory(prefix="unfreeze-verify-") as folder:
-            status, sentence = verify_commit(Path(folder))
-    except UserError as error:
-        print(f"verify: {error}", file=sys.stderr)
-        return 2
-    print(f"\n{sentence}")
-    return status
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _read_cpu(committed: Mapping[str, Any]) -> str | None:
+    """Return the CPU that trained the model of dvc.lock; None if results/environment.json is of another model."""
+    outs = (out for stage in committed.values() for out in stage.get("outs", []))
+    model_md5 = next((out["md5"] for out in outs if out["path"] == str(paths.MODEL)), "")
+    recorded = read_environment(paths.ENVIRONMENT, model_md5)
+    return recorded["cpu"] if recorded else None

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from unfreeze.core.console import UserError
-from unfreeze.core.files import replacing
+from unfreeze.core.files import name_full_disk, replacing
 
 BLOCK = 65_536
 """Rows that are computed on at a time, of arrays that need not fit into memory."""
@@ -62,7 +62,8 @@ class ArrayWriter:
             raise ValueError(
                 f"rows of {self._dtype} {self._tail_shape} expected, not {block.dtype} {block.shape[1:]}"
             )
-        self._file.write(np.ascontiguousarray(block))
+        with name_full_disk(self.temporary):
+            self._file.write(np.ascontiguousarray(block))
         self.rows += len(block)
 
     def sync(self) -> None:
@@ -71,8 +72,9 @@ class ArrayWriter:
         The disk must have all of it before the file appears: a caller that syncs now and then, beside other work,
         waits less for it at the end.
         """
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with name_full_disk(self.temporary):
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def keep(self, first: int, count: int) -> None:
         """Take `count` rows that stand from row `first` on as the next ones.
@@ -80,7 +82,7 @@ class ArrayWriter:
         Where rows before them were left out, they move up. Rows that are kept later stand behind them.
         """
         if first != self.rows:
-            with self.temporary.open("r+b") as file:
+            with name_full_disk(self.temporary), self.temporary.open("r+b") as file:
                 file.seek(self.start + first * self._row_bytes)
                 moved = file.read(count * self._row_bytes)
                 file.seek(self.start + self.rows * self._row_bytes)
@@ -106,7 +108,7 @@ class ArrayWriter:
 
 def write_rows(file: Path, start: int, first: int, rows: np.ndarray) -> None:
     """Write `rows` from row `first` on into a file whose first row begins at byte `start` (see `ArrayWriter`)."""
-    with file.open("r+b") as opened:
+    with name_full_disk(file), file.open("r+b") as opened:
         opened.seek(start + first * rows[0].nbytes)
         opened.write(np.ascontiguousarray(rows))
 
@@ -129,7 +131,8 @@ def scratch(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     with tempfile.TemporaryFile(dir=".") as file:
         size = max(1, count * dtype.itemsize)
         if hasattr(os, "posix_fallocate"):  # not on macOS; a full disk is a crash at some later time there
-            os.posix_fallocate(file.fileno(), 0, size)
+            with name_full_disk(Path("a scratch file")):
+                os.posix_fallocate(file.fileno(), 0, size)
         file.truncate(size)
         return np.frombuffer(mmap.mmap(file.fileno(), size), dtype, count).reshape(shape)
 

@@ -6,11 +6,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
 from tqdm import tqdm
+
+from unfreeze.core.system_errors import explain_system_error
 
 SOURCES = Path("src")
 """Where a project's folder holds the package."""
@@ -60,8 +63,8 @@ def progress(total: int, what: str, unit: str = "img") -> tqdm:
 def run(stage: str, main: Callable[[], str]) -> None:
     """Run a stage's `main` and print the summary line that it returns.
 
-    The process ends with one line and status 1 on a user's error, and if the stage would run other code than DVC
-    records.
+    The process ends with one line and status 1 on an error that the user can mend (see `report_errors`), and if
+    the stage would run other code than DVC records.
     """
     started = time.perf_counter()
     _refuse_other_code(stage)
@@ -69,16 +72,43 @@ def run(stage: str, main: Callable[[], str]) -> None:
     if first_rank():
         logging.basicConfig(format=f"{stage}: %(message)s")
         logging.getLogger("unfreeze").setLevel(logging.INFO)
-    try:
+    with report_errors(stage, status=1, hint=", `dvc repro` goes on from here"):
         summary = main()
+        if first_rank():
+            print(f"{stage}: {summary} ({time.perf_counter() - started:.1f} s)", flush=True)
+
+
+@contextmanager
+def report_errors(name: str, status: int, hint: str = "") -> Iterator[None]:
+    """End the process with one line on stderr if the block meets an error that the user can mend.
+
+    These are UserError and the system's errors that `explain_system_error` knows. Any other error passes.
+
+    Args:
+        name: the stage or command, with which the line begins.
+        status: the exit status.
+        hint: what the line says after an interruption.
+
+    Raises:
+        SystemExit: with `status`; with 130 after Ctrl-C; with 141, and without a line, if the reader of stdout or
+            stderr, such as `head`, has closed the pipe.
+    """
+    try:
+        yield
+        sys.stdout.flush()  # here, where a full disk or a closed pipe is still reported
     except UserError as error:
-        # All ranks meet the same fault, at the latest where they read the same files.
-        _fail(f"{stage}: {error}")
+        reason = str(error)
     except KeyboardInterrupt:
-        message = f"{stage}: interrupted; nothing half-made is left, `dvc repro` goes on from here"
-        sys.exit(message if first_rank() else 1)
-    if first_rank():
-        print(f"{stage}: {summary} ({time.perf_counter() - started:.1f} s)", flush=True)
+        reason, status = f"interrupted; nothing half-made is left{hint}", 130
+    except BrokenPipeError:
+        reason, status = "", 141
+    except Exception as error:
+        reason = explain_system_error(error)
+        if reason is None:
+            raise
+    else:
+        return
+    _end(f"{name}: {reason}" if reason else "", status)
 
 
 def first_rank() -> bool:
@@ -89,9 +119,20 @@ def first_rank() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
-def _fail(message: str) -> NoReturn:
-    """End with status 1; of the ranks on one machine only the first prints the message."""
-    sys.exit(message if os.environ.get("LOCAL_RANK", "0") == "0" else 1)
+def _end(line: str, status: int) -> NoReturn:
+    """End with `status` and `line` on stderr. Of the ranks on one machine only the first prints it.
+
+    All ranks meet the same fault, at the latest where they read the same files.
+    """
+    if line and os.environ.get("LOCAL_RANK", "0") == "0":
+        with suppress(OSError):  # nobody reads it
+            print(line, file=sys.stderr, flush=True)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # what it holds cannot be written; Python would try again at its end, and report that
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    raise SystemExit(status)
 
 
 def _refuse_other_code(stage: str) -> None:
@@ -102,9 +143,10 @@ def _refuse_other_code(stage: str) -> None:
     """
     imported, recorded = Path(__file__).resolve().parents[2], SOURCES.resolve()
     if imported != recorded:
-        _fail(
+        _end(
             f"{stage}: python imports the package from {imported}, but DVC records the code in {recorded}: "
-            "run `dvc repro` in the project's root, or set PYTHONPATH=src before python there"
+            "run `dvc repro` in the project's root, or set PYTHONPATH=src before python there",
+            status=1,
         )
 
 
@@ -128,7 +170,7 @@ def _end_with_dvc(stage: str) -> None:
 
     starter = next(filter(starts_stages, psutil.Process().parents()), None)
     if starter is None:
-        sys.exit(f"{stage}: what started this stage was killed before it began")
+        _end(f"{stage}: what started this stage was killed before it began", status=1)
 
     def is_alive(process: psutil.Process) -> bool:
         try:

@@ -8,10 +8,8 @@ thousand.
 
 import errno
 import hashlib
-import shutil
 import unicodedata
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -76,36 +74,6 @@ def _copy_table(file: BinaryIO, size: int, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:  # whoever asks for this table gets the same error
             raise
-
-
-@contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Give a new folder beside `folder`; it takes the place of `folder` if the block succeeds, else it is removed.
-
-    The temporary names are always the same, so that the next run removes what a killed one left behind.
-    """
-    new, old = folder.with_name(f".{folder.name}.tmp"), folder.with_name(f".{folder.name}.old")
-    for path in (new, old):
-        _remove_folder(path)
-    new.mkdir(parents=True)
-    try:
-        yield new
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-    finally:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        _remove_folder(new)
-        _remove_folder(old)
-
-
-def _remove_folder(path: Path) -> None:
-    """Remove a folder, or the file or link that stands in its place."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def read_table_file(key: str, name: str, folder: Path = TABLES) -> tuple[str, bytes]:

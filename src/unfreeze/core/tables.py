@@ -99,7 +99,7 @@ def _check_end(path: Path) -> None:
     """Refuse a file that was cut off within a line, or within a quoted cell: its quotes are no pairs."""
     quotes, last = 0, b""
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
+        while chunk := file.read(1 << 20):
             quotes += chunk.count(b'"')
             last = chunk[-1:]
     if last != b"\n":

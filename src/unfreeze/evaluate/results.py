@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from unfreeze.core import tables
 from unfreeze.core.arrays import span
-from unfreeze.core.files import write_json
+from unfreeze.core.metrics import write_metrics
 from unfreeze.task.base import Rule
 from unfreeze.task.predictions import write_predictions, write_probabilities
 from unfreeze.task.split_table import SplitTable
@@ -20,7 +21,7 @@ NETWORKS = ("head", "plain", FINAL)
 """The methods that see images: the head on cached features, and the network with and without augmentation. Each
 has an array of probabilities; without cached features that of the head has no rows."""
 
-Metrics = dict[str, dict[str, dict]]
+Scores = dict[str, dict[str, dict[str, Any]]]
 """Split -> method -> name -> value, of the splits that have labels."""
 
 
@@ -69,16 +70,20 @@ def evaluate(table: SplitTable, rows: np.ndarray, methods: Mapping[str, np.ndarr
     )
 
 
-def write_results(folder: Path, evaluation: Evaluation) -> Metrics:
-    """Write metrics.json, predictions.csv, the probabilities of each method, per_class.csv, confusion.csv,
-    reliability.csv and actual_predicted.csv."""
+def write_results(folder: Path, evaluation: Evaluation) -> Scores:
+    """Write metrics.json, details.json, predictions.csv, the probabilities of each method, per_class.csv,
+    confusion.csv, reliability.csv and actual_predicted.csv.
+
+    Returns:
+        What details.json holds, not rounded.
+    """
     table, rows, task = evaluation.table, evaluation.rows, evaluation.table.task
     final, thresholds = evaluation.final, evaluation.final_thresholds
-    metrics: Metrics = {}
+    scores: Scores = {}
     per_class, confusion, reliability, pairs = [], [], [], []
     for part, chosen in _labelled_parts(table, rows):
         targets, p = table.targets[rows[chosen]], final[chosen]
-        metrics[part] = {
+        scores[part] = {
             name: task.scores(each[chosen], targets, evaluation.thresholds[name])
             for name, each in evaluation.methods.items()
         }
@@ -98,7 +103,17 @@ def write_results(folder: Path, evaluation: Evaluation) -> Metrics:
         suffix = "" if name == FINAL else f"_{name}"
         probabilities = evaluation.methods.get(name, np.empty((0, len(task.classes))))
         write_probabilities(folder / f"probabilities{suffix}.npy", probabilities)
-    write_json(folder / "metrics.json", metrics)
+    write_metrics(folder, metrics=choose_metrics(scores, task.headline), details=scores)
+    return scores
+
+
+def choose_metrics(scores: Scores, headline: str) -> dict[str, float | None]:
+    """Return what DVC compares of the method that is judged: `valid` and `test`, the headline of these splits, and
+    `loss`, the log loss of the validation images. Splits without labels are left out."""
+    final = {part: methods[FINAL] for part, methods in scores.items()}
+    metrics = {part: final[part][headline] for part in final}
+    if "valid" in final:
+        metrics["loss"] = final["valid"]["log_loss"]
     return metrics
 
 

@@ -125,15 +125,18 @@ def plan(params: SubmissionParams, table: SplitTable, sample: tuple[str, bytes] 
 
 
 def write_submission(path: Path, plan: Plan, evaluation: Evaluation) -> str:
-    """Write the submission of what was evaluated, one line after the other; return what it holds, in words.
+    """Write the submission of what was evaluated, one line after the other.
 
     The images of the plan are among those of the evaluation.
+
+    Returns:
+        What it holds, in words; nothing where no test image is without a label.
     """
     place = np.full(evaluation.rows.max() + 1, -1)
     place[evaluation.rows] = np.arange(len(evaluation.rows))
     cells = _cells(plan, evaluation, place[plan.rows])
     tables.write_rows(path, plan.header, ([name, *row] for name, row in zip(plan.ids, cells, strict=True)))
-    return f"submission of {len(plan.ids):,} rows of {plan.format}"
+    return f"submission of {len(plan.ids):,} rows of {plan.format}" if len(plan.ids) else ""
 
 
 def _cells(plan: Plan, evaluation: Evaluation, places: np.ndarray) -> Iterator[list[object]]:

@@ -1,8 +1,8 @@
 """The frozen backbone's features of every image, computed once, so that the head trains in seconds."""
 
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unfreeze.core.arrays import ArrayWriter
 from unfreeze.core.console import progress
+from unfreeze.core.files import replacing_folder, require_space
 from unfreeze.device.prefetch import map_ahead
 from unfreeze.device.runtime import choose_batch_size
 from unfreeze.features.params import PrecomputeParams
@@ -33,6 +34,9 @@ def write_features(
 
     Returns:
         `(N, F)`; N is 0 with `precompute.skip`.
+
+    Raises:
+        UserError: the features do not fit on the disk.
     """
 
     def read(rows: np.ndarray, view: int) -> Batch:
@@ -46,13 +50,14 @@ def write_features(
     step = WRITTEN_AT_ONCE * fabric.world_size
     blocks = [np.arange(start, min(start + step, count)) for start in range(0, count, step)]
     if fabric.is_global_zero:
-        shutil.rmtree(folder, ignore_errors=True)  # an earlier run may have had more views
-    with progress(count * (1 + params.views), "precompute-features") as bar:
+        require_space(folder, count * width * 4 * (1 + params.views), "the features")
+    swap = replacing_folder(folder) if fabric.is_global_zero else nullcontext(folder)
+    with swap as new, progress(count * (1 + params.views), "precompute-features") as bar:
         for view in range(PLAIN, params.views):
             name = "plain" if view == PLAIN else f"view_{view:02}"
             features = predictor.predict_blocks(blocks, view, bar.update)
             if fabric.is_global_zero:
-                _write(ArrayWriter(folder / f"{name}.npy", (width,), np.float32), features)
+                _write(ArrayWriter(new / f"{name}.npy", (width,), np.float32), features)
             else:
                 for _ in features:
                     pass

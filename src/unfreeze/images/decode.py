@@ -1,6 +1,7 @@
 """Decodes every image file of the extracted tar once: into one uint8 array, at one size."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from pydantic import Field
 from unfreeze.core import tables
 from unfreeze.core.arrays import ArrayWriter, write_rows
 from unfreeze.core.console import UserError, progress
+from unfreeze.core.files import require_space
 from unfreeze.core.params import Number, Section
 from unfreeze.images.card import write_card
 from unfreeze.images.convert import CHANNEL_COUNTS, Channels, Fit, decode_image, is_candidate
@@ -110,8 +112,9 @@ def decode_tar(source: ExtractedTar, params: DecodeParams, out: ImageFiles, work
         workers: processes; None: one for each core.
 
     Raises:
-        UserError: there is no image, more than `params.max_rejected` are rejected, the tar does not belong to
-            the index, or a process was killed. Only `out.rejected` may be written then.
+        UserError: there is no image, the pixels do not fit on the disk, more than `params.max_rejected` are
+            rejected, the tar does not belong to the index, or a process was killed. Only `out.rejected` may be
+            written then.
     """
     # 1. List the candidates: some 100 bytes a file.
     files = read_index(source.index)
@@ -124,6 +127,7 @@ def decode_tar(source: ExtractedTar, params: DecodeParams, out: ImageFiles, work
     # 2. Decode them. The processes write the pixels, this one keeps the rows of images in order.
     rejections: list[tuple[str, str]] = []
     tail_shape = (params.image_size, params.image_size, CHANNEL_COUNTS[params.channels])
+    require_space(out.pixels, len(candidates) * math.prod(tail_shape), "the images")
     with ArrayWriter(out.pixels, tail_shape, np.uint8) as writer:
         job = Job(tar=source.tar, array=writer.temporary, start=writer.start, params=params)
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from unfreeze.core import tables
-from unfreeze.core.console import UserError
+from unfreeze.core.console import UserError, few
 
 IMAGE_COLUMNS = ("row", "path", "width", "height", "mode", "pixels_sha256", "format")
 """Of images.csv. The fields of records come after them."""
 LISTED = 20
-"""Rejected files that an error lists."""
+"""Reasons for rejecting files that an error lists."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,19 @@ def write_rejections(path: Path, rejections: Sequence[tuple[str, str]], candidat
     """Write (path, reason) of every rejected file, and stop where too few of the `candidates` are left.
 
     Raises:
-        UserError: all candidates, or more than `max_share` (0..1) of them, are rejected. It lists the first ones.
+        UserError: all candidates, or more than `max_share` (0..1) of them, are rejected. It lists the most common
+            reasons, each with its first files.
     """
     tables.write_rows(path, ("path", "reason"), rejections)
     if len(rejections) < candidates and len(rejections) / candidates <= max_share:
         return
-    lines = [f"  {name}: {reason}" for name, reason in rejections[:LISTED]]
-    if len(rejections) > len(lines):
-        lines.append(f"  ... and {len(rejections) - len(lines):,} more")
+    names: dict[str, list[str]] = {}
+    for name, reason in rejections:
+        names.setdefault(reason, []).append(name)
+    reasons = sorted(names, key=lambda reason: len(names[reason]), reverse=True)
+    lines = [f"  {few(names[reason])}: {reason}" for reason in reasons[:LISTED]]
+    if others := sum(len(names[reason]) for reason in reasons[LISTED:]):
+        lines.append(f"  ... and {others:,} more, for {len(reasons) - LISTED:,} other reasons")
     raise UserError(
         f"{len(rejections):,} of {candidates:,} images cannot be used, decode.max_rejected allows a share of "
         f"{max_share}; mend or remove these files (all are in {path}) or raise the share:\n" + "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The backbone that `model` in params.yaml describes. `python -m unfreeze.model.backbone` lists all there are."""
+"""The backbone that `model` in params.yaml describes. `unfreeze backbones` lists all there are."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from unfreeze.model.backbones.torchvision import (
     build_net,
     cut,
     download_state,
-    outline,
     rename_old_keys,
     resolve_normalisation,
     shrink_stem,
 )
-from unfreeze.model.pool import pool
 from unfreeze.model.weights import WEIGHTS_FILES, load_state, read_state
 
 
@@ -103,21 +101,3 @@ def build_backbone(
     if channels != 3:
         adapt_channels(backbone, channels)
     return backbone
-
-
-def main() -> None:
-    """Print the table of networks: parameters of the groups, features of an image, and what they ask for."""
-    import torch
-
-    print(f"{'arch':20}{'early':>12}{'late':>13}{'features':>10}  {'BatchNorm':11}size")
-    for arch, family in ARCHS.items():
-        backbone = cut(outline(arch), arch)
-        early, late = (sum(p.numel() for p in group.parameters()) for group in (backbone.early, backbone.late))
-        images = torch.empty(1, 3, family.smallest, family.smallest, device="meta")
-        width = pool(backbone.late(backbone.early(images))).shape[1]
-        batchnorm = "yes" if family.batchnorm else "no"
-        print(f"{arch:20}{early:12,}{late:13,}{width:10,}  {batchnorm:11}{family.sizes}")
-
-
-if __name__ == "__main__":
-    main()

@@ -29,7 +29,7 @@ class Side:
     name: str
     params: dict[str, Any]
     metrics: dict[str, Any]
-    """results/evaluate/metrics.json: split -> way of predicting -> metric -> number or None."""
+    """results/evaluate/details.json: split -> way of predicting -> metric -> number or None."""
     epochs: pd.DataFrame
     """valid_loss and valid_score, float64: of the head, then of fine-tuning."""
     predictions: pd.DataFrame

@@ -278,3 +278,11 @@ def _bootstrap_interval(value: float, resampled: np.ndarray, lowest: float, high
     """
     low, high = np.nanpercentile(resampled, [2.5, 97.5]) - np.nanmean(resampled) + value
     return max(lowest, float(low)), min(highest, float(high))
+
+
+def mean_interval(values: np.ndarray, *key: int | str) -> Interval:
+    """Return the interval of the mean of values in 0..1 `[N]`, one an image; `key` is of the random draws."""
+    mean = float(values.mean())
+    if np.isin(values, (0, 1)).all():
+        return wilson_interval(mean, len(values))
+    return _bootstrap_interval(mean, _resample_mean(values, *key), 0, 1)

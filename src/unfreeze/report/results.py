@@ -13,6 +13,7 @@ from unfreeze.core import paths, tables
 from unfreeze.core.arrays import open_array
 from unfreeze.core.console import UserError
 from unfreeze.core.files import read_json
+from unfreeze.core.metrics import DETAILS
 from unfreeze.core.params import read_yaml
 from unfreeze.report.problems import find_problems
 from unfreeze.task.predictions import Predictions, read_held_out, read_predictions
@@ -53,7 +54,7 @@ class Results:
 
     predictions: Predictions
     metrics: dict[str, Any]
-    """results/evaluate/metrics.json: split -> way of predicting -> metric -> number or None."""
+    """results/evaluate/details.json: split -> way of predicting -> metric -> number or None."""
     per_class: pd.DataFrame
     """split, class, and `per_class_columns` of the task."""
     reliability: pd.DataFrame
@@ -98,7 +99,7 @@ def read_results(seed: int) -> Results:
     )
     try:
         find_lr, train_head, finetune, metrics = (
-            read_json(folder / "metrics.json")
+            read_json(folder / DETAILS)
             for folder in (paths.FIND_LR, paths.TRAIN_HEAD, paths.FINETUNE, paths.EVALUATE)
         )
     except FileNotFoundError as error:

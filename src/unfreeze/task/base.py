@@ -30,7 +30,7 @@ class Metric:
     """A number that a task is judged by."""
 
     key: str
-    """In metrics.json."""
+    """In details.json."""
     title: str
     higher_is_better: bool = True
     percent: bool = False
