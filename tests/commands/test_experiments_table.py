@@ -39,8 +39,9 @@ def data(value: float | None, model: str = "b", lr: float = 0.1) -> dict:
     return {
         "params": {"params.yaml": {"data": {"seed": 1, "train": {"lr": lr}}}},
         "metrics": {METRICS: {"data": {"valid": value}}} if value is not None else {},
-        "deps": {"models/model.safetensors": {"hash": "b"}, "src": {"hash": "c"}},
-        "outs": {"models/model.safetensors": {"hash": model}, "results/report": {"hash": "d"}},
+        # Of the report, which need not have run: the deps of the last stage that has them.
+        "deps": {"models/model.safetensors": {"hash": "b"}, "results/evaluate/predictions.csv": {"hash": "c"}},
+        "outs": {"models/model.safetensors": {"hash": model}, "results/evaluate/predictions.csv": {"hash": "d"}},
     }
 
 

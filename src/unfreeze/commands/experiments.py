@@ -39,6 +39,8 @@ SEED = "seed"
 SIGNIFICANT = 0.05
 WIDTH = 120
 """Columns of the table."""
+MODELS = [str(path) for path in (paths.HEAD, paths.MODEL, paths.SNAPSHOTS)]
+"""What the evaluation predicts with."""
 
 
 @dataclass(frozen=True)
@@ -136,11 +138,11 @@ def parse_experiments(commits: Sequence[dict[str, Any]], part: Part) -> Listing:
 
 
 def _is_evaluated(data: dict[str, Any] | None) -> bool:
-    """Tell whether the metrics belong to what was trained: what did not run again has other deps than the outs."""
+    """Tell whether the metrics are those of the models: an evaluation that did not run again read other ones."""
     if not data or "data" not in data["metrics"].get(str(paths.EVALUATE / METRICS), {}):
         return False
-    outs = data["outs"]
-    return all(outs[path]["hash"] == dep["hash"] for path, dep in data["deps"].items() if path in outs)
+    outs, deps = data["outs"], data["deps"]
+    return all(outs[path]["hash"] == deps[path]["hash"] for path in MODELS if path in outs and path in deps)
 
 
 def _read_experiment(name: str, data: dict[str, Any], part: Part) -> Experiment:
