@@ -53,8 +53,7 @@ def main() -> str:
     save_head(paths.HEAD, head, params.head, table.classes, lr)
 
     # 4. Judge it on the validation rows, and by cross-validation where there are folds.
-    probabilities = task.activate(data.predict(head, valid))
-    details = {"lr": lr, "valid": task.scores(probabilities, table.targets[valid])}
+    details = {"lr": lr, "valid": task.scores(data.predict_probabilities(head, valid), table.targets[valid])}
     folded = table.folds >= 0
     held_out = cross_validate(
         data=data, folds=table.folds, head=params.head, params=params.train_head, lr=lr, seed=params.seed

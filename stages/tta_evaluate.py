@@ -9,7 +9,7 @@ from unfreeze.core.params import Seed, load
 from unfreeze.device.runtime import RuntimeParams, choose_batch_size, computes_half, start
 from unfreeze.evaluate.results import FINAL, evaluate, write_results
 from unfreeze.evaluate.submission import SubmissionParams, plan_submission, write_submission
-from unfreeze.evaluate.tta import TtaParams, Views, predict_probabilities, predict_views
+from unfreeze.evaluate.tta import TtaParams, Views, predict_views
 from unfreeze.task.split_table import read_split
 from unfreeze.views.augment import AugmentParams
 from unfreeze.views.images import Images, keep_on_gpu
@@ -28,6 +28,7 @@ def main() -> str:
     from unfreeze.features.read import predict_head, read_features
     from unfreeze.model.fast.inference import for_inference
     from unfreeze.model.network import load_head, load_network
+    from unfreeze.views.predict import predict_probabilities
 
     # 2. The images to predict, and what is to be submitted of them.
     pixels, numbers = open_array(paths.PIXELS), open_array(paths.NUMBERS)
@@ -58,8 +59,13 @@ def main() -> str:
     features = read_features(folder=paths.FEATURES, numbers=paths.NUMBERS, device=fabric.device)
     if features.count:
         head = load_head(paths.HEAD).head.to(fabric.device)
-        logits_of = lambda some: predict_head(fabric, head, features, some)  # noqa: E731
-        methods = {"head": predict_probabilities(logits_of, rows, table.task), **methods}
+        by_head = predict_probabilities(
+            lambda some: predict_head(fabric, head, features, some),
+            rows=rows,
+            classes=len(table.classes),
+            activate=table.task.activate,
+        )
+        methods = {"head": by_head, **methods}
 
     # 5. Metrics, predictions, Grad-CAM, submission. The first rank writes for all.
     if not fabric.is_global_zero:

@@ -9,12 +9,17 @@ from torch import Tensor
 
 from unfreeze.features.read import Features
 from unfreeze.model.head import HeadParams
+from unfreeze.model.network import Network
 from unfreeze.task.base import Task
 from unfreeze.task.multi import Multi
 from unfreeze.task.single import Single
 from unfreeze.task.split_table import SplitTable
+from unfreeze.train.finetune import Finetuning
 from unfreeze.train.head import HeadData
+from unfreeze.train.history import History
 from unfreeze.train.schedule import FinetuneParams, StepParams, TrainHeadParams
+from unfreeze.views.augment import AugmentParams
+from unfreeze.views.images import Images
 
 CPU = torch.device("cpu")
 PLAIN = {
@@ -72,3 +77,16 @@ def split_table(task: Task, targets: np.ndarray, train: int) -> SplitTable:
     count = len(targets)
     rows = {"train": np.arange(train), "valid": np.arange(train, count), "test": np.arange(0)}
     return SplitTable(task=task, rows=rows, targets=targets, folds=np.full(count, -1), paths=[""] * count)
+
+
+def start_finetuning(
+    fabric: Fabric, network: Network, images: Images, table: SplitTable, history: History, **changes: Any
+) -> Finetuning:
+    """Return a fine-tuning of `finetune_params` without a checkpoint, but for the fields in `changes`."""
+    fields = {
+        "augment": AugmentParams(set="side_on", max_zoom=1.1, pad=0), "params": finetune_params(), "head_lr": None,
+        "seed": 1, "checkpoint": None,
+    }  # fmt: skip
+    return Finetuning(
+        fabric=fabric, network=network, images=images, table=table, history=history, **fields | changes
+    )

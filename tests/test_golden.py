@@ -13,6 +13,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
+from small_training import split_table, start_finetuning
 
 from unfreeze.core import draws
 from unfreeze.device.runtime import RuntimeParams, start
@@ -21,13 +22,10 @@ from unfreeze.model.backbone import build_backbone
 from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import Network
 from unfreeze.task.single import Single
-from unfreeze.task.split_table import SplitTable
-from unfreeze.train.finetune import Finetuning
 from unfreeze.train.head import HeadData, fit_head
 from unfreeze.train.history import History
 from unfreeze.train.schedule import FinetuneParams, TrainHeadParams
 from unfreeze.views import augment
-from unfreeze.views.augment import AugmentParams
 from unfreeze.views.images import Images
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -66,10 +64,7 @@ def head_losses() -> list[float]:
 
 def finetune_losses() -> list[float]:
     pixels = (draws.uniform(np.arange(56), 36 * 36 * 3, 0, "golden") * 256).astype(np.uint8).reshape(-1, 36, 36, 3)
-    rows = {"train": np.arange(40), "valid": np.arange(40, 56), "test": np.array([], dtype=np.int64)}
-    table = SplitTable(
-        task=Single(["a", "b"]), rows=rows, targets=np.arange(56) % 2, folds=np.full(56, -1), paths=[""] * 56
-    )
+    table = split_table(Single(["a", "b"]), np.arange(56) % 2, train=40)
     network = Network(build_backbone("resnet18", "none", 1), build_head(1024, 2, HEAD, 1))
     params = FinetuneParams(
         **STEP, lr=0.01, lr_multipliers=[0.01, 0.1, 1], frozen_cycles=1, cycles=2, cycle_len=1, cycle_mult=2,
@@ -77,19 +72,8 @@ def finetune_losses() -> list[float]:
     )  # fmt: skip
     doubles = patch.object(augment, "_as_float", in_64_bits)
     with doubles, TemporaryDirectory() as folder, History(Path(folder), "accuracy") as history:
-        tuning = Finetuning(
-            fabric=one_cpu(),
-            network=network.double(),
-            images=Images(pixels, 32, torch.device("cpu")),
-            table=table,
-            augment=AugmentParams(set="side_on", max_zoom=1.1, pad=0),
-            params=params,
-            head_lr=None,
-            seed=1,
-            history=history,
-            checkpoint=None,
-        )
-        list(tuning)
+        images = Images(pixels, 32, torch.device("cpu"))
+        list(start_finetuning(one_cpu(), network.double(), images, table, history, params=params))
     return [step.loss for step in history.steps]
 
 

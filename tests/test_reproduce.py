@@ -60,6 +60,20 @@ def test_within_the_tolerance_is_enough_on_another_cpu_alone(folders, tolerance,
     assert "The first differing stage is evaluate (evaluate/predictions.csv)." in sentence
 
 
+@pytest.mark.parametrize(("tolerance", "status"), [(0.02, 0), (0.001, 1)])
+def test_the_tolerance_is_for_all_numbers(folders, tolerance, status):
+    """Of details.json too; where the commit's is not in the workspace, metrics.json alone decides."""
+    locks = [{"evaluate": {"outs": [{"path": "evaluate/details.json", "md5": md5}]}} for md5 in "ab"]
+    for folder in folders:
+        (folder / "evaluate/metrics.json").rename(folder / "evaluate/details.json")
+    rows = verify.compare_outs(*locks, folders, tolerance)
+    assert rows[0].verdict == ("within tolerance (0.01)" if tolerance == 0.02 else "different (0.01)")
+    assert verify.judge(rows, same_cpu=False)[0] == status
+    (folders[0] / "evaluate/details.json").unlink()
+    rows = verify.compare_outs(*locks, folders, tolerance)
+    assert rows[0].verdict.startswith("not compared") and verify.judge(rows, same_cpu=False)[0] == 0
+
+
 def test_an_out_that_is_missing_is_different(folders):
     new = lock()
     del new["evaluate"]

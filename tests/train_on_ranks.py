@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from small_training import split_table, start_finetuning
 from torch import nn
 from torchvision.ops import StochasticDepth
 
@@ -16,8 +17,6 @@ from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import Network
 from unfreeze.task.multi import Multi
 from unfreeze.task.single import Single
-from unfreeze.task.split_table import SplitTable
-from unfreeze.train.finetune import Finetuning
 from unfreeze.train.history import History
 from unfreeze.train.schedule import FinetuneParams
 from unfreeze.views.augment import AugmentParams
@@ -77,27 +76,14 @@ def train(fabric, folder: Path, case: str) -> tuple[dict[str, np.ndarray], list[
         targets = (draws.uniform(np.arange(ROWS), 3, 0, "labels") < [0.5, 0.3, 0.1]).astype(np.float32)
     pixels = (draws.uniform(np.arange(ROWS), 12 * 12 * 3, 0, "pixels") * 256).astype(np.uint8)
     numbers = draws.uniform(np.arange(ROWS), 1, 0, "numbers").astype(np.float32)
-    rows = {"train": np.arange(26), "valid": np.arange(26, ROWS), "test": np.arange(0)}
-    table = SplitTable(
-        task=task(["a", "b", "c"]), rows=rows, targets=targets, folds=np.full(ROWS, -1), paths=[""] * ROWS
-    )
+    table = split_table(task(["a", "b", "c"]), targets, train=26)
     images = Doubles(pixels.reshape(-1, 12, 12, 3), 8, fabric.device, numbers=numbers)
     network = build()
     with History(folder / case, table.task.headline, writes=fabric.is_global_zero) as history:
-        tuning = Finetuning(
-            fabric=fabric,
-            network=network,
-            images=images,
-            table=table,
-            augment=AugmentParams(set="top_down", max_zoom=1.1, pad=0),
-            params=FinetuneParams(**PARAMS | CASES[case]),
-            head_lr=None,
-            seed=1,
-            history=history,
-            checkpoint=None,
-        )
-        list(tuning)
-    logits = Predictor(fabric, network, images.plain, batch_size=4).predict(rows["valid"])
+        params = FinetuneParams(**PARAMS | CASES[case])
+        augment = AugmentParams(set="top_down", max_zoom=1.1, pad=0)
+        list(start_finetuning(fabric, network, images, table, history, params=params, augment=augment))
+    logits = Predictor(fabric, network, images.plain, batch_size=4).predict(table.rows["valid"])
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
     return weights | {"logits": logits.numpy()}, [step.loss for step in history.steps]
 

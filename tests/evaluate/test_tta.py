@@ -3,8 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from unfreeze.core import arrays
-from unfreeze.evaluate.tta import Views, predict_probabilities, predict_views
+from unfreeze.evaluate.tta import Views, predict_views
 from unfreeze.task.kinds import TASKS
 from unfreeze.task.multi import Multi
 from unfreeze.task.single import Single
@@ -56,24 +55,3 @@ def test_without_views_or_augmentation_tta_is_the_plain_prediction(fabric, image
         views = Views(images=images, count=count, augment=AugmentParams(set=name, max_zoom=1.0, pad=0), seed=1)
         plain, tta = predict_views(fabric, Brightness(), views, np.arange(6), 4, Single(CLASSES))
         assert np.allclose(plain, tta, atol=1e-12)
-
-
-@pytest.mark.parametrize("kind", TASKS.values())
-def test_probabilities_made_in_blocks_are_those_of_all_at_once(kind, monkeypatch):
-    monkeypatch.setattr(arrays, "BLOCK", 3)
-    logits = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
-    blocks, task = [], kind(CLASSES)
-
-    def predict(rows: np.ndarray) -> torch.Tensor:
-        blocks.append(len(rows))
-        return logits[rows]
-
-    probabilities = predict_probabilities(predict, np.arange(10), task)
-    # Where a vector of the CPU ends, torch's sigmoid differs by the last bit: no block ends there but the tests'.
-    np.testing.assert_allclose(probabilities, task.activate(logits), rtol=1e-15)
-    assert blocks == [3, 3, 3, 1] and probabilities.dtype == np.float64
-
-
-@pytest.mark.parametrize("kind", TASKS.values())
-def test_no_rows_have_no_probabilities(kind):
-    assert predict_probabilities(None, np.arange(0), kind(CLASSES)).shape == (0, 3)

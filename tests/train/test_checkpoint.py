@@ -11,7 +11,16 @@ import pytest
 import torch
 import torch.distributed as dist
 import yaml
-from small_training import CLASSES, CPU, HEAD, finetune_params, head_data, head_params, split_table
+from small_training import (
+    CLASSES,
+    CPU,
+    HEAD,
+    finetune_params,
+    head_data,
+    head_params,
+    split_table,
+    start_finetuning,
+)
 from torch import nn
 
 from unfreeze.core import tables
@@ -22,7 +31,6 @@ from unfreeze.model.network import Network
 from unfreeze.task.base import Score
 from unfreeze.task.single import Single
 from unfreeze.train.checkpoint import Checkpoint, Saving, describe_stale, fit_resumably, pack, restore_optimizer
-from unfreeze.train.finetune import Finetuning
 from unfreeze.train.fingerprint import fingerprint
 from unfreeze.train.fit import Plan
 from unfreeze.train.head import head_learner, head_paces
@@ -224,17 +232,10 @@ def finetune(fabric, folder, monkeypatch, signal_after=None):
     try:
         checkpoint = Checkpoint("train-head")
         with checkpoint, History(folder, "accuracy", checkpoint.info) as history:
-            tuning = Finetuning(
-                fabric=fabric,
-                network=network,
-                images=Images(pixels, 32, CPU),
-                table=split_table(Single(["a", "b"]), np.arange(24) % 2, train=16),
-                augment=AugmentParams(set="flip", max_zoom=1, pad=0),
-                params=params,
-                head_lr=None,
-                seed=1,
-                history=history,
-                checkpoint=checkpoint,
+            table = split_table(Single(["a", "b"]), np.arange(24) % 2, train=16)
+            fields = {"params": params, "augment": AugmentParams(set="flip", max_zoom=1, pad=0)}
+            tuning = start_finetuning(
+                fabric, network, Images(pixels, 32, CPU), table, history, checkpoint=checkpoint, **fields
             )
             list(tuning)
         checkpoint.remove()

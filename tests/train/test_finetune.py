@@ -4,13 +4,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 import torch
-from small_training import CPU, HEAD, finetune_params, split_table
+from small_training import CPU, HEAD, finetune_params, split_table, start_finetuning
 
 from unfreeze.model.backbone import build_backbone
 from unfreeze.model.head import HeadParams, build_head
 from unfreeze.model.network import Network
 from unfreeze.task.single import Single
-from unfreeze.train.finetune import Finetuning, plan_phases, snapshot_epochs
+from unfreeze.train.finetune import plan_phases, snapshot_epochs
 from unfreeze.train.history import History
 from unfreeze.train.learner import Learner
 from unfreeze.views.augment import AugmentParams
@@ -32,18 +32,8 @@ def run_finetune(fabric, pictures, head_lr=None, **changes):
     start = {name: value.clone() for name, value in network.state_dict().items()}
     epochs = []
     with TemporaryDirectory() as folder, History(Path(folder), "accuracy") as history:
-        tuning = Finetuning(
-            fabric=fabric,
-            network=network,
-            images=images,
-            table=table,
-            augment=AugmentParams(set="side_on", max_zoom=1.1, pad=0),
-            params=finetune_params(**changes),
-            head_lr=head_lr,
-            seed=1,
-            history=history,
-            checkpoint=None,
-        )
+        params = finetune_params(**changes)
+        tuning = start_finetuning(fabric, network, images, table, history, params=params, head_lr=head_lr)
         for epoch in tuning:
             changed = {n.split(".")[0] for n, v in network.state_dict().items() if not torch.equal(v, start[n])}
             steps = sum(step.epoch == epoch.epoch for step in history.steps)
@@ -170,16 +160,8 @@ def test_numbers_alone_can_tell_the_classes(fabric):
         schedule="constant", lr=0.3, lr_multipliers=[0.001, 0.001, 1], frozen_cycles=6, cycles=0, mixup=0.2
     )
     with TemporaryDirectory() as folder, History(Path(folder), "accuracy") as history:
-        *_, last = Finetuning(
-            fabric=fabric,
-            network=network,
-            images=Images(pixels, 32, CPU, numbers=numbers),
-            table=split_table(Single(["a", "b"]), classes, train=32),
-            augment=AugmentParams(set="flip", max_zoom=1, pad=0),
-            params=params,
-            head_lr=None,
-            seed=1,
-            history=history,
-            checkpoint=None,
-        )
+        images = Images(pixels, 32, CPU, numbers=numbers)
+        table = split_table(Single(["a", "b"]), classes, train=32)
+        augment = AugmentParams(set="flip", max_zoom=1, pad=0)
+        *_, last = start_finetuning(fabric, network, images, table, history, params=params, augment=augment)
     assert last.valid_score == 1

@@ -5,8 +5,12 @@ import pytest
 import torch
 from small_training import HEAD, single_problem
 
+from unfreeze.core import arrays
 from unfreeze.model.head import build_head
-from unfreeze.views.predict import Predictor
+from unfreeze.task.kinds import TASKS
+from unfreeze.views.predict import Predictor, predict_probabilities
+
+CLASSES = ["a", "b", "c"]
 
 
 @pytest.fixture
@@ -73,3 +77,24 @@ def test_the_inputs_are_told_the_epoch(fabric, features):
     predictor.predict(np.arange(3), epoch=4)
     predictor.predict(np.arange(3))
     assert epochs == [4, 0]
+
+
+@pytest.mark.parametrize("kind", TASKS.values())
+def test_probabilities_made_in_blocks_are_those_of_all_at_once(kind, monkeypatch):
+    monkeypatch.setattr(arrays, "BLOCK", 3)
+    logits = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+    blocks, task = [], kind(CLASSES)
+
+    def predict(rows: np.ndarray) -> torch.Tensor:
+        blocks.append(len(rows))
+        return logits[rows]
+
+    probabilities = predict_probabilities(predict, np.arange(10), classes=3, activate=task.activate)
+    # Where a vector of the CPU ends, torch's sigmoid differs by the last bit: no block ends there but the tests'.
+    np.testing.assert_allclose(probabilities, task.activate(logits), rtol=1e-15)
+    assert blocks == [3, 3, 3, 1] and probabilities.dtype == np.float64
+
+
+@pytest.mark.parametrize("kind", TASKS.values())
+def test_no_rows_have_no_probabilities(kind):
+    assert predict_probabilities(None, np.arange(0), classes=3, activate=kind(CLASSES).activate).shape == (0, 3)

@@ -64,7 +64,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class DecodedImage:
+class SourceImage:
     """An image as the network's training stored it, or why there is none."""
 
     path: str
@@ -152,7 +152,7 @@ class Classifier:
                 yield from self._predict_batch(batch, tta, rule)
                 bar.update(len(batch))
 
-    def _predict_batch(self, batch: Sequence[DecodedImage], tta: int, rule: Rule) -> Iterator[Prediction]:
+    def _predict_batch(self, batch: Sequence[SourceImage], tta: int, rule: Rule) -> Iterator[Prediction]:
         thresholds = self.card.thresholds[rule] if self.task.uses_thresholds else None
         by_class = dict(zip(self.classes, thresholds, strict=True)) if thresholds else None
         usable = [image for image in batch if not image.error]
@@ -175,7 +175,7 @@ class Classifier:
                 thresholds=by_class,
             )
 
-    def _decode_sources(self, sources: Iterable[Source], bar: tqdm) -> Iterator[DecodedImage]:
+    def _decode_sources(self, sources: Iterable[Source], bar: tqdm) -> Iterator[SourceImage]:
         """Yield the images of all sources. One that cannot be used has an error."""
         bands = self.card.channels.startswith("bands")
         is_wanted, decode = (is_records_file, self._decode_records) if bands else (is_candidate, self._decode_file)
@@ -186,25 +186,25 @@ class Classifier:
                     try:
                         yield from decode(file)
                     except Rejection as reason:
-                        yield DecodedImage(path=file.path, error=str(reason))
+                        yield SourceImage(path=file.path, error=str(reason))
             except (Rejection, UserError) as reason:  # the whole source cannot be used
-                yield DecodedImage(path=name, error=str(reason).removeprefix(name).lstrip(": "))
+                yield SourceImage(path=name, error=str(reason).removeprefix(name).lstrip(": "))
             except OSError as error:
-                yield DecodedImage(path=name, error=error.strerror or str(error))
+                yield SourceImage(path=name, error=error.strerror or str(error))
 
-    def _decode_file(self, file: ImageFile) -> Iterator[DecodedImage]:
+    def _decode_file(self, file: ImageFile) -> Iterator[SourceImage]:
         card = self.card
         pixels = decode_image(file.read(), card.stored_size, card.fit, card.channels).pixels
-        yield DecodedImage(path=file.path, pixels=pixels)
+        yield SourceImage(path=file.path, pixels=pixels)
 
-    def _decode_records(self, file: ImageFile) -> Iterator[DecodedImage]:
+    def _decode_records(self, file: ImageFile) -> Iterator[SourceImage]:
         """Yield each record of a JSON file, as `path/id`."""
         for i, record in enumerate(parse_records([file.read()], file.path), start=1):
             try:
                 image = read_record(record, self.card.stored_size, self.card.channels)
-                yield DecodedImage(path=f"{file.path}/{image.id}", pixels=image.pixels, fields=image.fields)
+                yield SourceImage(path=f"{file.path}/{image.id}", pixels=image.pixels, fields=image.fields)
             except Rejection as reason:
-                yield DecodedImage(path=f"{file.path}/object {i}", error=str(reason))
+                yield SourceImage(path=f"{file.path}/object {i}", error=str(reason))
 
     def probabilities(
         self, pixels: np.ndarray, tta: int = 0, fields: Sequence[Mapping[str, Any]] | None = None

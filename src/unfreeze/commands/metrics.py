@@ -6,20 +6,14 @@ from unfreeze.core import paths
 from unfreeze.core.console import UserError
 from unfreeze.core.files import read_json
 from unfreeze.core.metrics import DETAILS
+from unfreeze.task.kinds import TASKS
 
-COLUMNS = {
-    "count": "images",
-    "accuracy": "accuracy",
-    "f2": "F2",
-    "map": "mAP",
-    "top5": "top-5",
-    "log_loss": "log loss",
-    "roc_auc": "ROC AUC",
-    "ece": "ECE",
-    "f1": "F1",
-    "matthews": "MCC",
-    "subset_accuracy": "all right",
-}
+COLUMNS = (
+    *("count", "accuracy", "f2", "map", "top5", "log_loss", "roc_auc", "ece", "f1", "matthews"),
+    "subset_accuracy",
+)
+"""The metrics that the table has, in this order."""
+TITLES = {"count": "images"} | {metric.key: metric.title for task in TASKS.values() for metric in task.metrics}
 METHODS = {"prevalence": "frequencies", "head": "head alone", "plain": "network", "tta": "network, TTA"}
 
 
@@ -39,7 +33,7 @@ def format_table(metrics: Mapping[str, Mapping[str, Mapping[str, float | int | N
     """Format the content of results/evaluate/details.json, one line a split and method; "-" is undefined."""
     rows = [(part, method, row) for part, methods in metrics.items() for method, row in methods.items()]
     names = [name for name in COLUMNS if any(name in row for *_, row in rows)]
-    lines = [f"{'split':7}{'predicted by':14}" + "".join(f"{COLUMNS[name]:>10}" for name in names)]
+    lines = [f"{'split':7}{'predicted by':14}" + "".join(f"{TITLES[name]:>10}" for name in names)]
     for part, method, row in rows:
         cells = (f"{_format_value(row[name]):>10}" for name in names)
         lines.append(f"{part:7}{METHODS.get(method, method):14}" + "".join(cells))

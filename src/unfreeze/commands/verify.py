@@ -7,7 +7,7 @@ that the commit's dvc.lock has for it. Exit status: 0 if everything is identical
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -15,6 +15,7 @@ from pydantic import Field
 
 from unfreeze.core import paths
 from unfreeze.core.console import UserError
+from unfreeze.core.metrics import DETAILS, METRICS
 from unfreeze.core.params import Number, Section, check, read_yaml
 from unfreeze.device.runtime import cpu_model
 from unfreeze.train.environment import read_environment
@@ -33,7 +34,8 @@ class OutVerdict(NamedTuple):
     stage: str
     out: str
     verdict: str
-    """`identical`, or `within tolerance` or `different`, for metrics with the largest difference in brackets."""
+    """`identical`, `within tolerance` or `different`, of numbers with the largest difference in brackets; or
+    `not compared` where the commit's numbers are not in the workspace."""
 
 
 def compare_outs(
@@ -42,7 +44,7 @@ def compare_outs(
     """Compare every out in the stages of two dvc.lock files.
 
     Args:
-        folders: where the metrics files (.json) of the two lie.
+        folders: where metrics.json and details.json of the two lie.
         tolerance: for the numbers in these files.
     """
     rows = []
@@ -52,12 +54,22 @@ def compare_outs(
             verdict = "identical"
             if new.get(out["path"]) != out["md5"]:
                 verdict = "different"
-                if out["path"].endswith("metrics.json") and out["path"] in new:
-                    one, two = (json.loads((f / out["path"]).read_text(encoding="utf-8")) for f in folders)
-                    gap = measure_difference(one, two)
-                    verdict = f"{'within tolerance' if gap <= tolerance else 'different'} ({gap:.2g})"
+                if _holds_numbers(out["path"]) and out["path"] in new:
+                    verdict = _compare_numbers([folder / out["path"] for folder in folders], tolerance)
             rows.append(OutVerdict(stage=stage, out=out["path"], verdict=verdict))
     return rows
+
+
+def _compare_numbers(files: Sequence[Path], tolerance: float) -> str:
+    if missing := [file for file in files if not file.is_file()]:  # details.json is not in git
+        return f"not compared: {missing[0]} is not here"
+    gap = measure_difference(*(json.loads(file.read_text(encoding="utf-8")) for file in files))
+    return f"{'within tolerance' if gap <= tolerance else 'different'} ({gap:.2g})"
+
+
+def _holds_numbers(out: str) -> bool:
+    """Tell whether an out is compared by its numbers where its hash differs."""
+    return Path(out).name in (METRICS, DETAILS)
 
 
 def measure_difference(one: Any, two: Any) -> float:
@@ -76,7 +88,7 @@ def judge(rows: list[OutVerdict], same_cpu: bool) -> tuple[int, str]:
     if not differing:
         return 0, "Everything is identical, to the byte."
     first = f"The first differing stage is {differing[0].stage} ({differing[0].out})."
-    wrong = [row for row in differing if row.verdict.startswith("different") and row.out.endswith("metrics.json")]
+    wrong = [row for row in differing if row.verdict.startswith("different") and _holds_numbers(row.out)]
     if same_cpu or wrong:
         return 1, f"NOT reproduced. {first}"
     return 0, f"The metrics agree within the tolerance, on another CPU model. {first}"

@@ -20,6 +20,8 @@ BLOCK = 65_536
 """Rows that are computed on at a time, of arrays that need not fit into memory."""
 MOST_NUMBERS = 2**23
 """Numbers in such a block, where rows are wide: 64 MB of float64."""
+STEP = 512
+"""Rows: of BLOCK, and of every batch size that divides it, a multiple."""
 
 
 class ArrayWriter:
@@ -145,8 +147,12 @@ def scratch_copy(array: np.ndarray) -> np.ndarray:
 
 
 def blocks(rows: int, columns: int = 1) -> Iterator[slice]:
-    """Yield slices of BLOCK rows each, fewer where rows are wide; at least one slice, which may be empty."""
+    """Yield slices of BLOCK rows each, fewer where rows are wide; at least one slice, which may be empty.
+
+    Where there is room for it, a slice has a multiple of STEP rows: whole batches of whoever predicts them.
+    """
     step = max(1, min(BLOCK, MOST_NUMBERS // max(1, columns)))
+    step = step // STEP * STEP or step
     for start in range(0, max(1, rows), step):
         yield slice(start, min(start + step, rows))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from unfreeze.core.arrays import blocks, scratch, scratch_copy
+from unfreeze.core.arrays import scratch_copy
 from unfreeze.core.console import progress
 from unfreeze.core.params import Section
 from unfreeze.task.base import Rule, Task
@@ -20,7 +19,7 @@ from unfreeze.views.images import Images
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-    from torch import Tensor, nn
+    from torch import nn
 
     from unfreeze.views.predict import Batch, Inputs
 
@@ -67,11 +66,16 @@ def predict_views(
     Returns:
         Two float64 arrays `[len(rows), C]`, which need not fit into memory.
     """
-    from unfreeze.views.predict import Predictor
+    from unfreeze.views.predict import Predictor, predict_probabilities
 
     def predict(inputs: Inputs, view: int) -> np.ndarray:
         predictor = Predictor(fabric, network, inputs, batch_size)
-        return predict_probabilities(lambda some: predictor.predict(some, view, bar.update), rows, task)
+        return predict_probabilities(
+            lambda some: predictor.predict(some, view, bar.update),
+            rows=rows,
+            classes=len(task.classes),
+            activate=task.activate,
+        )
 
     def augmented(batch: np.ndarray, view: int) -> Batch:
         return views.images.augmented(batch, view, views.augment, views.seed, "tta")
@@ -83,16 +87,3 @@ def predict_views(
             total += predict(augmented, view)
     total /= 1 + views.count
     return plain, total
-
-
-def predict_probabilities(predict: Callable[[np.ndarray], Tensor], rows: np.ndarray, task: Task) -> np.ndarray:
-    """Return the probabilities of `rows`, whose logits `[B, C]` are asked for a block at a time.
-
-    Returns:
-        float64 `[len(rows), C]`, in an array that need not fit into memory.
-    """
-    probabilities = scratch((len(rows), len(task.classes)), np.float64)
-    for block in blocks(len(rows), len(task.classes)):
-        if len(rows[block]):
-            probabilities[block] = task.activate(predict(rows[block]))
-    return probabilities

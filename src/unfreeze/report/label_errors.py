@@ -21,7 +21,7 @@ def find_class_errors(probabilities: np.ndarray, labels: np.ndarray) -> list[tup
     count = np.bincount(labels, minlength=classes)
     usual = np.bincount(labels, own, classes) / np.maximum(count, 1)
     likely, confident = np.zeros(len(labels), np.int64), np.zeros(len(labels), bool)
-    for block in blocks(len(labels)):
+    for block in blocks(*probabilities.shape):
         p = probabilities[block].astype(np.float64)
         candidates = np.where((p >= usual) & (count > 0), p, -1)
         likely[block], confident[block] = candidates.argmax(1), candidates.max(1) >= 0
@@ -41,14 +41,14 @@ def find_label_errors(probabilities: np.ndarray, labels: np.ndarray) -> list[tup
     """
     count = (labels > 0).sum(0)
     usual, usual_without = np.zeros((2, labels.shape[1]))
-    for block in blocks(len(labels)):
+    for block in blocks(*probabilities.shape):
         p, has = probabilities[block].astype(np.float64), labels[block] > 0
         usual += np.where(has, p, 0).sum(0)
         usual_without += np.where(has, 0, p).sum(0)
     usual /= np.maximum(count, 1)
     usual_without /= np.maximum(len(labels) - count, 1)
     suspects, gaps = [], []
-    for block in blocks(len(labels)):
+    for block in blocks(*probabilities.shape):
         p, has = probabilities[block].astype(np.float64), labels[block] > 0
         missing = ~has & (p >= usual) & (p > 0.5)
         superfluous = has & (p <= usual_without) & (p < 0.5)

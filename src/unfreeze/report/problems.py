@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -110,7 +111,7 @@ def _join(*parts: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     joined, end = scratch((sum(int(chosen.sum()) for _, chosen in parts), *first.shape[1:]), first.dtype), 0
     for array, chosen in parts:
         rows = np.flatnonzero(chosen)
-        for block in blocks(len(rows)):
+        for block in blocks(len(rows), math.prod(array.shape[1:])):
             batch = array[rows[block]]
             joined[end : end + len(batch)] = batch
             end += len(batch)

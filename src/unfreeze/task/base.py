@@ -148,10 +148,6 @@ class Task(ABC):
     def describe(self, targets: np.ndarray) -> list[str]:
         """Return the label of each target as split.csv writes it, "" where it is unknown."""
 
-    @abstractmethod
-    def count_classes(self, targets: np.ndarray) -> np.ndarray:
-        """Return how many of the known targets have each class: int64 `[C]`."""
-
     # --- Training
 
     @abstractmethod

@@ -105,9 +105,6 @@ class Multi(Task):
             for row in np.asarray(targets, np.float32)
         ]
 
-    def count_classes(self, targets: np.ndarray) -> np.ndarray:
-        return (targets == 1).sum(0)
-
     # --- Training
 
     def loss(

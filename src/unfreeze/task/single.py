@@ -81,9 +81,6 @@ class Single(Task):
     def describe(self, targets: np.ndarray) -> list[str]:
         return [self.classes[target] if target >= 0 else "" for target in targets.tolist()]
 
-    def count_classes(self, targets: np.ndarray) -> np.ndarray:
-        return np.bincount(targets[targets >= 0], minlength=len(self.classes))
-
     # --- Training
 
     def loss(

@@ -14,6 +14,7 @@ from unfreeze.task.base import Task
 from unfreeze.train.fit import Plan, Step, fit
 from unfreeze.train.learner import Learner, build_optimizer, steps_per_epoch, weigh_loss
 from unfreeze.train.schedule import Pace, StepParams, TrainHeadParams, cycle_lengths, paces
+from unfreeze.views.predict import predict_probabilities
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,12 @@ class HeadData:
     def predict(self, head: nn.Module, rows: np.ndarray) -> Tensor:
         """Return logits of the plain views of `rows`, float32 `[len(rows), C]` on the CPU."""
         return predict_head(self.fabric, head, self.features, rows)
+
+    def predict_probabilities(self, head: nn.Module, rows: np.ndarray) -> np.ndarray:
+        """Return their probabilities, float64 `[len(rows), C]`, which need not fit into memory."""
+        return predict_probabilities(
+            lambda some: self.predict(head, some), rows, len(self.task.classes), self.task.activate
+        )
 
     def new_head(self, params: HeadParams, seed: int) -> nn.Sequential:
         """Return a head for these features and classes, initialised from `seed`, on the device."""
@@ -91,5 +98,5 @@ def cross_validate(
         others, held_out = np.flatnonzero((folds >= 0) & (folds != fold)), np.flatnonzero(folds == fold)
         for _ in fit_head(data, model, others, params, lr, (seed, f"fold {fold}")):
             pass
-        probabilities[place == fold] = data.task.activate(data.predict(model, held_out))
+        probabilities[place == fold] = data.predict_probabilities(model, held_out)
     return probabilities

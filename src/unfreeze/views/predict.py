@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from unfreeze.core.arrays import blocks, scratch
 from unfreeze.device.prefetch import map_batches
 
 Batch = Tensor | tuple[Tensor, ...]
@@ -87,3 +88,25 @@ class Predictor:
                     counts = [sum(map(len, part)) for part in shared[i]]
                     logits = gather(logits[: counts[fabric.global_rank]].to(fabric.device), counts).cpu()
                 yield logits
+
+
+def predict_probabilities(
+    predict: Callable[[np.ndarray], Tensor],
+    rows: np.ndarray,
+    classes: int,
+    activate: Callable[[Tensor], np.ndarray],
+) -> np.ndarray:
+    """Return the probabilities of `rows`, whose logits are asked for a block at a time.
+
+    Args:
+        predict: returns the logits `[B, C]` of some rows.
+        activate: turns logits into probabilities (`Task.activate`).
+
+    Returns:
+        float64 `[len(rows), classes]`, in an array that need not fit into memory.
+    """
+    probabilities = scratch((len(rows), classes), np.float64)
+    for block in blocks(len(rows), classes):
+        if len(rows[block]):
+            probabilities[block] = activate(predict(rows[block]))
+    return probabilities
