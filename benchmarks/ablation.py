@@ -30,7 +30,8 @@ from unfreeze.images.decode import DecodeParams, decode_tar
 from unfreeze.images.members import ExtractedTar
 from unfreeze.images.outs import ImageFiles
 from unfreeze.labels.folders import label_by_folders
-from unfreeze.labels.split import SplitParams, make_splits
+from unfreeze.labels.params import SplitParams
+from unfreeze.labels.split import make_splits
 from unfreeze.model.head import HeadParams
 from unfreeze.task.kinds import TASKS
 from unfreeze.task.split_table import SplitTable, read_split, write_split

@@ -52,7 +52,8 @@ def prepare(args, result: dict) -> Setup:
     from unfreeze.core import tables
     from unfreeze.core.arrays import open_array
     from unfreeze.labels.folders import label_by_folders
-    from unfreeze.labels.split import SplitParams, make_splits
+    from unfreeze.labels.params import SplitParams
+    from unfreeze.labels.split import make_splits
     from unfreeze.model.backbone import build_backbone
     from unfreeze.model.head import HeadParams
     from unfreeze.task.kinds import TASKS

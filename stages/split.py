@@ -7,8 +7,9 @@ from unfreeze.core.arrays import open_array, write_array
 from unfreeze.core.console import run
 from unfreeze.core.params import load
 from unfreeze.labels.check import check_classes
+from unfreeze.labels.params import SplitParams
 from unfreeze.labels.sources import read_images, read_labels
-from unfreeze.labels.split import SplitParams, make_splits
+from unfreeze.labels.split import make_splits
 from unfreeze.labels.standard import standardise
 from unfreeze.labels.summary import describe_splits
 from unfreeze.task.kinds import TASKS

@@ -4,7 +4,7 @@ import hashlib
 
 from unfreeze.core.table_files import write_table_files
 from unfreeze.labels.match import label_by_table
-from unfreeze.labels.split import SplitParams
+from unfreeze.labels.params import SplitParams
 from unfreeze.labels.table import LabelTable, read_label_file
 
 

@@ -10,7 +10,7 @@ import yaml
 from unfreeze.core import params
 from unfreeze.core.console import UserError
 from unfreeze.core.params import Seed
-from unfreeze.labels.split import SplitParams
+from unfreeze.labels.params import SplitParams
 from unfreeze.train.schedule import StepParams, TrainHeadParams
 
 ROOT = Path(__file__).parents[2]

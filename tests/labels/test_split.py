@@ -7,7 +7,8 @@ from unfreeze.core.console import UserError
 from unfreeze.labels.check import check_classes
 from unfreeze.labels.groups import group_copies
 from unfreeze.labels.label import Label
-from unfreeze.labels.split import SplitParams, make_splits
+from unfreeze.labels.params import SplitParams
+from unfreeze.labels.split import make_splits
 from unfreeze.task.kinds import TASKS
 
 TABLE = {

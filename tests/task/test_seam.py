@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 ROOMS_THAT_KNOW = ("task", "report")
 """The report's sections show each kind in its own way."""
 ALLOWED = {
-    "src/unfreeze/labels/split.py": "the type of split.kind lists the values that params.yaml may have",
+    "src/unfreeze/labels/params.py": "the type of split.kind lists the values that params.yaml may have",
     "src/unfreeze/views/augment.py": "images, not targets, are uint8 or measured values",
 }
 """Other files that say `multi`, and why."""

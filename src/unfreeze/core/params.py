@@ -21,7 +21,7 @@ SECTIONS = {
     "seed": "unfreeze.core.params:Seed",
     "extract": "unfreeze.archive.extract:ExtractParams",
     "decode": "unfreeze.images.decode:DecodeParams",
-    "split": "unfreeze.labels.split:SplitParams",
+    "split": "unfreeze.labels.params:SplitParams",
     "model": "unfreeze.model.backbone:ModelParams",
     "head": "unfreeze.model.head:HeadParams",
     "precompute": "unfreeze.features.params:PrecomputeParams",

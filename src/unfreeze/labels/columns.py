@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from unfreeze.core.console import UserError
-from unfreeze.labels.split import SplitParams
+from unfreeze.labels.params import SplitParams
 from unfreeze.labels.table import LabelTable
 from unfreeze.task.cells import is_flag_column, shorten_list
 

@@ -11,7 +11,7 @@ from unfreeze.core.table_files import normal
 from unfreeze.labels.columns import ID_NAMES, choose_columns
 from unfreeze.labels.folders import get_given_split, shared_depth
 from unfreeze.labels.label import Label
-from unfreeze.labels.split import SplitParams
+from unfreeze.labels.params import SplitParams
 from unfreeze.labels.table import LabelTable
 from unfreeze.task.kinds import TASKS
 

@@ -9,8 +9,8 @@ from unfreeze.core.console import UserError
 from unfreeze.labels.folders import label_by_folders
 from unfreeze.labels.label import Label
 from unfreeze.labels.match import label_by_table
+from unfreeze.labels.params import SplitParams
 from unfreeze.labels.records import read_record_fields
-from unfreeze.labels.split import SplitParams
 from unfreeze.labels.table import read_label_file
 
 if TYPE_CHECKING:
