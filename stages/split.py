@@ -2,16 +2,18 @@
 
 import sys
 
-from unfreeze.core import files, paths, tables
+from unfreeze.core import paths, tables
 from unfreeze.core.arrays import open_array, write_array
 from unfreeze.core.console import run
+from unfreeze.core.files import write_json
 from unfreeze.core.params import load
 from unfreeze.labels.check import check_classes
 from unfreeze.labels.params import SplitParams
-from unfreeze.labels.sources import read_images, read_labels
+from unfreeze.labels.records import read_record_fields
+from unfreeze.labels.sources import read_files, read_images, read_labels
 from unfreeze.labels.split import make_splits
 from unfreeze.labels.standard import standardise
-from unfreeze.labels.summary import describe_splits
+from unfreeze.labels.summary import describe, summarise
 from unfreeze.task.kinds import TASKS
 from unfreeze.task.split_table import write_split
 
@@ -22,26 +24,30 @@ def main() -> str:
 
     # 1. Read what is known of each image.
     images = read_images(params.labels)
-    labels, unmatched = read_labels(images, params)
+    files = read_files(images)
+    records = read_record_fields(images) if params.labels == "records" else None
+    reading = read_labels(files, params, records)
+    labels = reading.labels
 
     # 2. Decide where it goes.
     splits = make_splits(labels, images["pixels_sha256"], params)
     for warning in check_classes(labels, splits.split, task):
         print(f"split: {warning}", file=sys.stderr)
+    summary = summarise(reading, splits, files.images, params)
 
     # 3. Write it down.
-    image_paths = images["path"].tolist()
     write_split(
         paths.SPLIT_CSV,
         task=task,
-        paths=image_paths,
+        paths=files.images,
         labels=[label.label for label in labels],
         split=splits.split,
         fold=splits.fold,
     )
-    duplicates = ((image_paths[d.image], image_paths[d.kept], d.action) for d in splits.duplicates)
+    duplicates = ((files.images[d.image], files.images[d.kept], d.action) for d in splits.duplicates)
     tables.write_rows(paths.DUPLICATES_CSV, ["path", "same_as", "action"], duplicates)
-    tables.write_rows(paths.UNMATCHED_CSV, ["name", "reason"], unmatched)
+    tables.write_rows(paths.UNMATCHED_CSV, ["name", "reason"], reading.unmatched)
+    write_json(paths.SUMMARY, summary)
 
     # 4. Standardise by the images that train.
     standard = standardise(
@@ -50,10 +56,15 @@ def main() -> str:
         names=params.numbers,
         split=splits.split,
     )
-    files.write_json(paths.NORMALISATION, standard.channels)
-    files.write_json(paths.NUMBERS_JSON, standard.columns)
+    write_json(paths.NORMALISATION, standard.channels)
+    write_json(paths.NUMBERS_JSON, standard.columns)
     write_array(paths.NUMBERS, standard.inputs)
-    return describe_splits(labels, splits, unmatched, task)
+
+    # 5. Say what was taken.
+    *lines, last = describe(summary)
+    for line in lines:
+        print(f"split: {line}")
+    return last
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import hashlib
 from unfreeze.core.table_files import write_table_files
 from unfreeze.labels.match import label_by_table
 from unfreeze.labels.params import SplitParams
-from unfreeze.labels.table import LabelTable, read_label_file
+from unfreeze.labels.table import LabelTable, read_label_files
 
 
 def split_params(**changes) -> SplitParams:
@@ -46,10 +46,10 @@ def read_table(tmp_path, content, name="labels.csv", wanted=None) -> LabelTable:
     """The table of an archive that holds `content` (a file's text or bytes, or a dictionary of files) alone."""
     folder = tmp_path / f"tables {len(list(tmp_path.iterdir()))}"
     write_tables(folder, content if isinstance(content, dict) else {name: content})
-    return read_label_file(wanted or name, folder)
+    return read_label_files(wanted or name, folder)
 
 
 def read_labels(tmp_path, content, paths, name="labels.csv", **changes):
     """The label texts of the images at `paths`, and what has no counterpart."""
-    labels, unmatched = label_by_table(read_table(tmp_path, content, name), paths, [], split_params(**changes))
-    return [label.label for label in labels], unmatched
+    reading = label_by_table(read_table(tmp_path, content, name), paths, [], split_params(**changes))
+    return [label.label for label in reading.labels], list(reading.unmatched)

@@ -101,7 +101,7 @@ def test_a_table_is_found_by_its_path_or_the_end_of_it(folder):
     assert read_table_file(KEY, "c.csv", folder) == ("c.csv", b"3")
     for name, message in (
         ("labels.csv", r"could be a/labels\.csv, b/labels\.csv"),
-        ("e.jsonl", r"holds no such file; of tables there are: a/labels\.csv, b/labels\.csv, c\.csv, d/c\.csv"),
+        ("f.csv", r"holds no such file; of tables there are: a/labels\.csv, b/labels\.csv, c\.csv, d/c\.csv"),
         ("../x.tar", "holds no such file"),
     ):
         with pytest.raises(UserError, match=message):

@@ -27,15 +27,15 @@ def test_columns_can_be_named(tmp_path):
     content = "id,file,label,other,patient\n9,1,a,b,p\n"
     assert read_labels(tmp_path, content, ["1.png"], id_column="file", label_column="other")[0] == ["b"]
     table = read_table(tmp_path, content)
-    labels, _ = label_by_table(table, ["1.png"], [], split_params(id_column="file", group="patient"))
+    labels = label_by_table(table, ["1.png"], [], split_params(id_column="file", group="patient")).labels
     assert labels == [Label("a", None, "p")]
 
 
 @pytest.mark.parametrize(
     ("content", "changes", "message"),
     [
-        ("id,a,b\n1,x,y\n", {}, r"which column holds the labels\? Set split\.label_column: a, b"),
-        ("id,label,class\n1,x,y\n", {}, r"which column holds the labels\? .* label, class"),
+        ("id,a,b\n1,x,y\n", {}, r"which column holds the labels\? Set split\.label_column: a \(x\), b \(y\)"),
+        ("id,label,class\n1,x,y\n", {}, r"which column holds the labels\? .* label \(x\), class \(y\)"),
         ("label,class\n1,x\n", {}, r"which column holds the ids\? Set split\.id_column: label, class"),
         ("id,label\n1,x\n", {"id_column": "idd"}, r"split\.id_column = idd is no column .* \(did you mean id\?\)"),
         ("id,label\n1,x\n", {"label_column": "q"}, r"split\.label_column = q is no column .*; it has id, label"),
@@ -56,5 +56,5 @@ def test_an_unknown_column_of_numbers_is_an_error(tmp_path):
 
 def test_columns_of_0_and_1_are_all_labels_and_those_with_another_use_are_none(tmp_path):
     table = read_table(tmp_path, "id,patient,angle,a,b\n1,p,3.5,1,0\n")
-    columns = choose_columns(table, split_params(group="patient", numbers=["angle"]))
+    columns = choose_columns(table, split_params(group="patient", numbers=["angle"]), ["1.png"])
     assert columns == LabelColumns(id="id", labels=["a", "b"])

@@ -1,39 +1,51 @@
 import pytest
+from label_files import split_params
 
 from unfreeze.core.console import UserError
-from unfreeze.labels.folders import label_by_folders, shared_depth
+from unfreeze.labels.folders import label_by_folders
 from unfreeze.labels.label import Label
+from unfreeze.labels.layout import shared_depth
+
+
+def read(paths, further=(), **changes):
+    """The labels of `paths`."""
+    return label_by_folders(paths, further, split_params(labels="folders", **changes)).labels
 
 
 def test_class_folders():
-    labels, empty = label_by_folders(["cat/1.png", "cat/deep/2.png", "dog/1.png"])
+    labels = read(["cat/1.png", "cat/deep/2.png", "dog/1.png"])
     assert labels == [Label("cat", None), Label("cat", None), Label("dog", None)]
-    assert not empty
 
 
 @pytest.mark.parametrize("top", ["", "data/", "a/b/"])
 def test_given_splits_under_any_top_folder(top):
     paths = ["train/cat/1.png", "Validation/cat/2.png", "train/dog/1.png", "test/dog/4.png"]
-    labels, _ = label_by_folders([top + path for path in paths])
+    labels = read([top + path for path in paths])
     assert labels == [Label("cat", "train"), Label("cat", "valid"), Label("dog", "train"), Label("dog", "test")]
 
 
 def test_a_train_folder_alone_is_a_split_and_no_class():
-    labels, _ = label_by_folders(["train/clean/1.png", "train/dirty/2.png"])
+    labels = read(["train/clean/1.png", "train/dirty/2.png"])
     assert labels == [Label("clean", "train"), Label("dirty", "train")]
 
 
 @pytest.mark.parametrize("path", ["test/1.png", "test/images/1.png"])
 def test_test_images_outside_of_class_folders_are_unlabelled(path):
-    labels, _ = label_by_folders(["train/cat/1.png", "train/dog/1.png", path])
+    labels = read(["train/cat/1.png", "train/dog/1.png", path])
     assert labels[2] == Label("", "test")
 
 
-def test_folders_without_images_are_reported_as_empty_classes():
-    images = ["top/cat/1.png", "top/dog/1.png"]
-    assert label_by_folders(images, ["top/fox/", "top/cat/sub/", "elsewhere/"])[1] == {"fox"}
-    images = ["train/cat/1.png", "train/dog/1.png", "valid/cat/1.png"]
-    assert label_by_folders(images, ["train/fox/", "valid/dog/", "test/"])[1] == {"fox"}
+@pytest.mark.parametrize(
+    ("images", "further"),
+    [
+        (["top/cat/1.png", "top/dog/1.png"], ["top/fox/", "top/cat/sub/", "elsewhere/"]),
+        (["train/cat/1.png", "train/dog/1.png", "valid/cat/1.png"], ["train/fox/", "valid/dog/", "test/"]),
+    ],
+)
+def test_folders_without_images_are_empty_classes(images, further):
+    with pytest.raises(UserError, match="no usable image in class fox: "):
+        read(images, further)
+    read(images, further[1:])
 
 
 @pytest.mark.parametrize(
@@ -51,7 +63,7 @@ def test_folders_without_images_are_reported_as_empty_classes():
 )
 def test_images_without_a_place_are_errors(paths, message):
     with pytest.raises(UserError, match=message):
-        label_by_folders(paths)
+        read(paths)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import pytest
 from label_files import read_labels, read_table, split_params
 
 from unfreeze.core.console import UserError
+from unfreeze.labels.ids import find_images
 from unfreeze.labels.label import Label
-from unfreeze.labels.match import find_images, label_by_table
+from unfreeze.labels.match import label_by_table
 from unfreeze.labels.split import make_splits
 
 
@@ -45,9 +46,9 @@ def test_multi_labels_from_tags_or_from_0_1_columns(tmp_path, content, expected)
     [
         ('id,tags\n1,"a b,a_b"\n', "'a b' and 'a_b'|'a_b' and 'a b'"),
         ("id,tags\n1,-\n", "'-' stands for no label at all"),
-        ('id,tags\n1,"a,b"\n2,a|b\n', r"tags has , and \|; use one of them between labels"),
+        ('id,tags\n1,"a,b"\n2,a|b\n', r"tags has , and \|; use one of them between labels.* split\.separator"),
         ('id,tags\n1,"a\nb"\n', r"line 3: tags has unprintable characters: 'a\\nb'"),
-        ("id,a,b\n1,1,\n", "line 2: b is empty; 0 or 1 is expected"),
+        ("id,a,b\n1,1,\n", r"line 2: b is empty; set split\.blank: absent, present or unlabelled"),
     ],
 )
 def test_multi_labels_in_doubt_are_errors(tmp_path, content, message):
@@ -107,9 +108,9 @@ def test_a_table_without_headings_is_recognised(tmp_path):
 def test_what_has_no_counterpart_is_listed_and_images_without_label_are_predicted_only(tmp_path):
     table = read_table(tmp_path, "id,label\n1,a\n2,b\n3,a\n4,b\n")
     images = ["train/1.png", "train/2.png", "train/extra.png", "test/9.png"]
-    labels, unmatched = label_by_table(table, images, ["train/3.png"], split_params())
-    assert labels == [Label("a", "train"), Label("b", "train"), Label("", "test"), Label("", "test")]
-    assert unmatched == [
+    reading = label_by_table(table, images, ["train/3.png"], split_params())
+    assert reading.labels == [Label("a", "train"), Label("b", "train"), Label("", "test"), Label("", "test")]
+    assert reading.unmatched == [
         ("3", "its image was rejected: left out"),
         ("4", "no image: left out"),
         ("test/9.png", "no label: predicted only"),
@@ -119,7 +120,7 @@ def test_what_has_no_counterpart_is_listed_and_images_without_label_are_predicte
 
 def test_split_folders_above_labelled_images_are_given_splits(tmp_path):
     table = read_table(tmp_path, "id,label\n1,a\n2,b\n3,a\n")
-    labels, _ = label_by_table(table, ["d/train/1.png", "d/val/2.png", "d/Test/x/3.png"], [], split_params())
+    labels = label_by_table(table, ["d/train/1.png", "d/val/2.png", "d/Test/x/3.png"], [], split_params()).labels
     assert [label.split for label in labels] == ["train", "valid", "test"]
 
 
@@ -134,7 +135,7 @@ def test_labelled_images_beside_split_folders_or_none_to_train_on_are_errors(tmp
 def test_unlabelled_images_of_a_test_folder_beside_any_folder_of_labelled_ones(tmp_path):
     table = read_table(tmp_path, "id,label\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(20)))
     images = [f"images/{i}.png" for i in range(20)] + ["test/x.png"]
-    labels, _ = label_by_table(table, images, [], split_params())
+    labels = label_by_table(table, images, [], split_params()).labels
     splits = make_splits(labels, images, split_params(test=0))
     assert Counter(splits.split) == {"train": 16, "valid": 4, "test": 1} and splits.split[-1] == "test"
 
@@ -142,7 +143,9 @@ def test_unlabelled_images_of_a_test_folder_beside_any_folder_of_labelled_ones(t
 def test_numbers_are_read_beside_the_labels_and_missing_ones_are_none(tmp_path):
     content = "id,label,angle,age\n1,cat,38.5,3\n2,dog,na,\n3,,41,NaN\n"
     images = ["1.png", "2.png", "3.png", "4.png"]
-    labels, _ = label_by_table(read_table(tmp_path, content), images, [], split_params(numbers=["angle", "age"]))
+    labels = label_by_table(
+        read_table(tmp_path, content), images, [], split_params(numbers=["angle", "age"])
+    ).labels
     assert [label.numbers for label in labels] == [(38.5, 3.0), (None, None), (41.0, None), (None, None)]
     assert [label.label for label in labels] == ["cat", "dog", "", ""]
 
@@ -156,7 +159,7 @@ def test_a_cell_that_is_no_number_is_an_error_with_its_line(tmp_path, cell):
 def test_a_group_that_is_missing_is_none(tmp_path):
     content = "id,label,angle\n1,cat,na\n2,dog,38.5\n3,cat,NA\n4,cat,\n"
     images = [f"{i}.png" for i in range(1, 5)]
-    labels, _ = label_by_table(read_table(tmp_path, content), images, [], split_params(group="angle"))
+    labels = label_by_table(read_table(tmp_path, content), images, [], split_params(group="angle")).labels
     assert [label.group for label in labels] == ["", "38.5", "", ""]
 
 

@@ -14,7 +14,7 @@ from unfreeze.core import tables
 from unfreeze.labels.check import check_classes
 from unfreeze.labels.match import label_by_table
 from unfreeze.labels.split import make_splits
-from unfreeze.labels.table import read_label_file
+from unfreeze.labels.table import read_label_files
 from unfreeze.task.kinds import TASKS
 from unfreeze.task.split_table import read_split, write_split
 
@@ -33,7 +33,7 @@ def split_real(tmp_path, archive, images=None, **changes):
     started = time.perf_counter()
     params = split_params(**changes)
     task = TASKS[params.kind]
-    labels, unmatched = label_by_table(read_label_file(params.labels, extracted.tables), images, [], params)
+    labels, unmatched = label_by_table(read_label_files(params.labels, extracted.tables), images, [], params)
     splits = make_splits(labels, [str(i) for i in range(len(images))], params)
     seconds = time.perf_counter() - started
     warnings = check_classes(labels, splits.split, task)
@@ -100,7 +100,7 @@ def test_planet(real_data, tmp_path):
 
 def test_rows_written_by_hand_equal_those_of_the_standard_reader(real_data, tmp_path):
     extracted = extract_tables(real_data / "train_v2.csv.7z", tmp_path)
-    table = read_label_file("train_v2.csv", extracted.tables)
+    table = read_label_files("train_v2.csv", extracted.tables)
     with tarfile.open(extracted.tar) as tar:
         text = tar.extractfile("train_v2.csv").read().decode()
     headings, *rows = csv.reader(io.StringIO(text))

@@ -16,10 +16,10 @@ def test_the_fields_of_records_are_a_table():
     chosen = split_params(labels="records", label_column="is_iceberg", group="inc_angle", numbers=["inc_angle"])
     table = read_record_fields(pd.DataFrame(images, dtype=pd.StringDtype("pyarrow")))
     assert list(table.columns) == ["path", "id", "inc_angle", "is_iceberg"]
-    labels, unmatched = label_by_table(table, [image["path"] for image in images], [], chosen)
-    assert labels == [
+    reading = label_by_table(table, [image["path"] for image in images], [], chosen)
+    assert reading.labels == [
         Label("1", None, "38.5", (38.5,)),
         Label("0", None, "", (None,)),
         Label("", "test", "", (40.0,)),
     ]
-    assert unmatched == [("p/test.json/c", "empty label: predicted only")]
+    assert reading.unmatched == [("p/test.json/c", "empty label: predicted only")]

@@ -117,13 +117,22 @@ def test_folds_are_stratified_over_train_and_valid():
     ("labels", "digests", "message"),
     [
         ([Label("a", None)] * 5, list("12345"), "two classes or more; found a"),
-        ([Label("a", None)] * 5 + [Label("b", None)], list("123456"), r"too few different images: b \(1\)"),
-        ([Label("a", None)] * 5 + [Label("b", None)] * 4, list("12345xxxx"), r"too few different images: b \(1\)"),
+        ([Label("a", None)] * 5 + [Label("b", None)], list("123456"), r"split\.rare = error: .*b \(1\)"),
+        ([Label("a", None)] * 5 + [Label("b", None)] * 4, list("12345xxxx"), r"split\.rare = error: .*b \(4\)"),
     ],
 )
 def test_too_small_classes_are_errors(labels, digests, message):
     with pytest.raises(UserError, match=message):
-        make_splits(labels, digests, params())
+        make_splits(labels, digests, params(rare="error"))
+
+
+def test_a_rare_class_trains_or_is_left_out():
+    labels, digests = data(2, 10)
+    labels, digests = [*labels, Label("rare", None)], [*digests, "rare"]
+    splits = make_splits(labels, digests, params(rare="train"))
+    assert splits.split[-1] == "train" and splits.rare == {"rare": 1}
+    splits = make_splits(labels, digests, params(rare="drop"))
+    assert splits.split[-1] is None and set(splits.split[:-1]) == {"train", "valid", "test"}
 
 
 def test_a_count_that_takes_a_whole_class_is_an_error():

@@ -16,6 +16,7 @@ IMAGES_CSV = Path("data/images/images.csv")
 REJECTED_CSV = Path("data/images/rejected.csv")
 
 SPLIT_CSV = Path("data/split.csv")
+SUMMARY = Path("data/summary.json")
 DUPLICATES_CSV = Path("data/duplicates.csv")
 UNMATCHED_CSV = Path("data/unmatched.csv")
 NORMALISATION = Path("data/normalisation.json")

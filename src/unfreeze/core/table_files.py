@@ -17,10 +17,8 @@ from unfreeze.core import tables
 from unfreeze.core.console import UserError, few
 from unfreeze.core.paths import TABLES
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".json")
+TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
 """Of the tables that can be read, in lower case."""
-COPIED_SUFFIXES = (*TABLE_SUFFIXES, ".jsonl")
-"""Of the tables that are copied into the folder, in lower case."""
 MAX_BYTES = 1 << 28
 """A table is held in memory; one with arrays in it (a JSON of radar bands) has 200 MB."""
 MOST_COPIES = 1000
@@ -44,7 +42,7 @@ def write_table_files(folder: Path, tar: Path, rows: Iterable[tuple[str, int, in
         OSError: a table cannot be written.
     """
 
-    listed = [row for row in rows if row[0].lower().endswith(COPIED_SUFFIXES) and not _is_hidden(row[0])]
+    listed = [row for row in rows if row[0].lower().endswith(TABLE_SUFFIXES) and not _is_hidden(row[0])]
     small = [row for row in listed if row[2] <= MAX_BYTES]
     with tar.open("rb") as file:
         for path, offset, size, _ in sorted(small, key=lambda row: row[0].count("/"))[:MOST_COPIES]:
@@ -92,7 +90,7 @@ def read_table_file(key: str, name: str, folder: Path = TABLES) -> tuple[str, by
     """
     listing = tables.read(folder / LIST, {"path": "text", "size": "int", "sha256": "text"})
     paths = listing["path"].tolist()
-    path = _find_table(key, name, paths)
+    path = _find_table(key, name, folder)
     row = paths.index(path)
     size = int(listing["size"].iloc[row])
     if size > MAX_BYTES:
@@ -114,13 +112,31 @@ def read_table_file(key: str, name: str, folder: Path = TABLES) -> tuple[str, by
     return path, data
 
 
-def _find_table(key: str, name: str, paths: Iterable[str]) -> str:
-    readable = [path for path in paths if path.lower().endswith(TABLE_SUFFIXES)]
-    matches = [path for path in readable if path == name]
-    matches = matches or [path for path in readable if path.endswith(f"/{name}")]
+def list_table_files(folder: Path = TABLES) -> list[str]:
+    """List the paths of all tables in the archive, sorted.
+
+    Raises:
+        UserError: the folder is missing.
+    """
+    return tables.read(folder / LIST, {"path": "text"})["path"].tolist()
+
+
+def find_table_files(key: str, name: str, folder: Path = TABLES) -> list[str]:
+    """Find the tables that `name` means: the one of this path in the archive, else all whose paths end so.
+
+    Raises:
+        UserError: there is none; `key` of params.yaml names it.
+    """
+    paths = list_table_files(folder)
+    matches = [path for path in paths if path == name] or [path for path in paths if path.endswith(f"/{name}")]
     if not matches:
-        there = f"there are: {few(readable)}" if readable else "there is none"
+        there = f"there are: {few(paths)}" if paths else "there is none"
         raise UserError(f"{key} = {name}: the archive holds no such file; of tables {there}")
+    return matches
+
+
+def _find_table(key: str, name: str, folder: Path) -> str:
+    matches = find_table_files(key, name, folder)
     if len(matches) > 1:
         raise UserError(f"{key} = {name} could be {few(matches)}; write one of these paths")
     return matches[0]

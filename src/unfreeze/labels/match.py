@@ -1,18 +1,21 @@
-"""Labels from a table: finds the image of each id."""
+"""Labels from a table."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import repeat
 from sys import intern
 
 from unfreeze.core.console import UserError, few
 from unfreeze.core.table_files import normal
-from unfreeze.labels.columns import ID_NAMES, choose_columns
-from unfreeze.labels.folders import get_given_split, shared_depth
-from unfreeze.labels.label import Label
+from unfreeze.labels.columns import ID_NAMES, LabelColumns, choose_columns, read_split_cell
+from unfreeze.labels.ids import find_images, match_ids
+from unfreeze.labels.label import Label, Reading
+from unfreeze.labels.layout import read_layout
 from unfreeze.labels.params import SplitParams
 from unfreeze.labels.table import LabelTable
+from unfreeze.task.base import CellRules
+from unfreeze.task.cells import minus_is_absent
 from unfreeze.task.kinds import TASKS
 
 MISSING = {"", "na", "n/a", "nan", "null"}
@@ -21,37 +24,37 @@ MISSING = {"", "na", "n/a", "nan", "null"}
 
 def label_by_table(
     table: LabelTable, paths: Sequence[str], rejected: Sequence[str], params: SplitParams
-) -> tuple[list[Label], list[tuple[str, str]]]:
+) -> Reading:
     """Label each image by the table.
 
-    An id is an image's path, the end of its path at a folder (`a/1.png`, `1.png`), or such an end without the
-    suffix (`a/1`, `1`), tried in this order. `Task.read_labels` says what a label is. A split folder (train,
-    valid, test) above a labelled image is its given split. Labels without an image are left out. Images without
-    a label are predicted only: they are in the test split with label "", wherever they lie.
+    `choose_columns` says which columns are taken, `match_ids` which image an id means. An id may be relative to
+    the folder of its table. `Task.read_labels` says what a label is. A split column, or a split folder above a
+    labelled image, gives its split. Labels without an image are left out. Images without a label are predicted
+    only: they are in the test split with label "", wherever they lie.
 
     Args:
         paths: of the images.
         rejected: paths of the images that could not be decoded, for the reasons alone.
 
     Returns:
-        The label of each image. And what has no counterpart, sorted: (id, reason) of the labels without an image,
-        (path, reason) of the images without a label.
+        The reading; `unmatched` holds (id, reason) of the labels without an image, and (path, reason) of the
+        images without a label.
 
     Raises:
         UserError: columns are in doubt; ids are empty, contradict each other or fit several images; a cell is no
-            label, group or number; no id fits an image; labelled images lie inside and outside of split folders,
-            or none of them is there to train on.
+            label, group, split or number; no id fits an image; labelled images lie inside and outside of split
+            folders, or none of them is there to train on.
     """
     # 1. Read what the rows say.
-    columns = choose_columns(table, params)
+    columns = choose_columns(table, params, paths)
     ids = [normal(text) for text in table.texts(columns.id)]
     if "" in ids:
         raise UserError(f"{table.name}, {table.places[ids.index('')]}: {columns.id} is empty")
-    row_labels = _read_rows(table, columns.labels, params)
-    row_of_id = _index_ids(table, ids, row_labels)
+    row_labels = _read_rows(table, columns, params)
+    row_of_id = _index_ids(table, columns.id, _join_folders(table, ids, paths), row_labels)
 
     # 2. Find the image of each row.
-    images_of_row = find_images(row_of_id, paths)
+    images_of_row, facts = match_ids(row_of_id, paths)
     row_of_image = _choose_rows(table, row_of_id, row_labels, images_of_row, paths)
     if not images_of_row:
         raise UserError(
@@ -65,19 +68,27 @@ def label_by_table(
         )
 
     # 3. Label the images.
-    depth = shared_depth(paths)
+    layout = read_layout(paths, params)
     unlabelled = Label("", None, "", (None,) * len(params.numbers))
-    labels = []
+    labels, folder_gives = [], False
     for path, row in zip(paths, row_of_image, strict=True):
         label = unlabelled if row is None else row_labels[row]
-        if not label.label:
-            label = replace(label, split="test", group="")
-        elif split := get_given_split(path, depth):
-            label = replace(label, split=split)
+        split = layout.read(path)[0]
+        if "out" in (split, label.split):
+            label = replace(unlabelled, split="out")
+        elif not label.label or "predict" in (split, label.split):
+            label = replace(label, label="", split="test", group="")
+        elif columns.split is None and split:
+            label, folder_gives = replace(label, split=split), True
+        elif split in ("valid", "test") and split != label.split:  # a folder train/ may hold all labelled images
+            raise UserError(
+                f"{path} lies in {split}, and {table.name} has {label.split} in {columns.split}. Set "
+                "split.split_column: none, or in split.folders the folder to `class`, which is no split"
+            )
         labels.append(label)
     _check_given_splits(paths, labels)
 
-    # 4. List what has no counterpart.
+    # 4. Say what was taken, and what has no counterpart.
     rejected_rows = find_images(row_of_id, rejected)
     unmatched = [
         (name, "its image was rejected: left out" if row in rejected_rows else "no image: left out")
@@ -87,23 +98,71 @@ def label_by_table(
     unmatched += [
         (path, f"{'no label' if row is None else 'empty label'}: predicted only")
         for path, row, label in zip(paths, row_of_image, labels, strict=True)
-        if not label.label
+        if not label.label and label.split != "out"
     ]
-    return labels, sorted(unmatched)
+    if len(columns.labels) > 1 and minus_is_absent(table, columns.labels):
+        facts.append("-1 stands for 0: the columns of labels hold -1 and 1 alone")
+    return Reading(
+        source=table.name,
+        labels=labels,
+        facts=[*facts, *(layout.describe() if folder_gives else [])],
+        columns={
+            "ids": [columns.id],
+            "labels": columns.labels,
+            "splits": [columns.split] if columns.split else [],
+            "group": [params.group] if params.group != "none" else [],
+            "numbers": params.numbers,
+            "not used": columns.unused,
+        },
+        unmatched=sorted(unmatched),
+    )
 
 
-def _read_rows(table: LabelTable, label_columns: Sequence[str], params: SplitParams) -> list[Label]:
-    """Read label, group and numbers of each row; no split is known yet."""
+def _join_folders(table: LabelTable, ids: list[str], paths: Sequence[str]) -> list[str]:
+    """Put the folder of the table before the ids that name an image there."""
+    if not any(table.folders):
+        return ids
+    folders = set(table.folders)
+    empty = [folder for folder in folders if not any(path.startswith(f"{folder}/") for path in paths)]
+    if len(folders) > 1 and empty:
+        raise UserError(
+            f"split.labels could be several files, in {few(folders)}, and in {few(empty)} there is no image; write "
+            "the path of one"
+        )
+    names = {normal(path) for path in paths}
+    names |= {name.rpartition(".")[0] for name in names}
+    joined = (f"{normal(folder)}/{name}" for folder, name in zip(table.folders, ids, strict=True))
+    return [long if long in names else name for long, name in zip(joined, ids, strict=True)]
+
+
+def _read_rows(table: LabelTable, columns: LabelColumns, params: SplitParams) -> list[Label]:
+    """Read label, split, group and numbers of each row."""
+    rules = CellRules(params.separator, params.none, params.blank, params.uncertain)
     # Equal texts become one object: a million rows name few different labels.
-    labels = [intern(label) for label in TASKS[params.kind].read_labels(table, label_columns)]
+    labels = [intern(label) for label in TASKS[params.kind].read_labels(table, columns.labels, rules)]
+    splits: Iterable[str | None] = repeat(None, len(labels))
+    if columns.split:
+        splits = _read_splits(table, columns.split, params)
     groups = [""] * len(labels)
     if params.group != "none":
         groups = ["" if text.lower() in MISSING else text for text in table.texts(params.group)]
-    columns = [_read_numbers(table, name) for name in params.numbers]
-    numbers = zip(*columns, strict=True) if columns else repeat((), len(labels))
-    return [
-        Label(label, None, group, values) for label, group, values in zip(labels, groups, numbers, strict=True)
-    ]
+    values = [_read_numbers(table, name) for name in params.numbers]
+    numbers = zip(*values, strict=True) if values else repeat((), len(labels))
+    rows = zip(labels, splits, groups, numbers, strict=True)
+    return [Label(label, split, group, values) for label, split, group, values in rows]
+
+
+def _read_splits(table: LabelTable, column: str, params: SplitParams) -> list[str]:
+    splits = []
+    for place, text in zip(table.places, table.texts(column), strict=True):
+        split = read_split_cell(column, text, params.folders)
+        if split is None or split == "class":
+            raise UserError(
+                f"{table.name}, {place}: {column} is {text[:50]!r}, which is no split; say what it is: "
+                f'split.folders: {{"{text[:50]}": train}}, or set split.split_column: none'
+            )
+        splits.append(split)
+    return splits
 
 
 def _read_numbers(table: LabelTable, column: str) -> list[float | None]:
@@ -123,7 +182,7 @@ def _read_numbers(table: LabelTable, column: str) -> list[float | None]:
     return numbers
 
 
-def _index_ids(table: LabelTable, ids: Sequence[str], row_labels: Sequence[Label]) -> dict[str, int]:
+def _index_ids(table: LabelTable, column: str, ids: Sequence[str], row_labels: Sequence[Label]) -> dict[str, int]:
     """Return the first row of each id. Rows that repeat it must say the same."""
     row_of_id: dict[str, int] = {}
     contradictions = []
@@ -134,44 +193,9 @@ def _index_ids(table: LabelTable, ids: Sequence[str], row_labels: Sequence[Label
     if contradictions:
         raise UserError(
             f"{table.name}: {len(contradictions)} repeated ids with another label, group or number: "
-            f"{few(contradictions)}"
+            f"{few(contradictions)}. The ids are those of {column}; split.id_column names another column"
         )
     return row_of_id
-
-
-def find_images(row_of_id: Mapping[str, int], paths: Sequence[str]) -> dict[int, list[int]]:
-    """Find the images that each id can mean: by whole path, else by its end, else by its end without suffix.
-
-    Only the names of ids are kept: a million images have eight names each.
-
-    Returns:
-        The images, ascending, by row of the id; an id that fits none is left out.
-    """
-    depth = shared_depth(paths)
-    images_of_row: dict[int, list[int]] = {}
-    for list_names in (_list_whole_paths, _list_ends, _list_ends_without_suffix):
-        matches: dict[int, list[int]] = {}
-        for image, path in enumerate(paths):
-            for name in list_names(normal(path).split("/"), depth):
-                row = row_of_id.get(name)
-                if row is not None and row not in images_of_row:
-                    matches.setdefault(row, []).append(image)
-        images_of_row |= matches
-    return images_of_row
-
-
-def _list_whole_paths(parts: list[str], depth: int) -> set[str]:
-    """List a path as it is, and below the folders that all images share."""
-    return {"/".join(parts), "/".join(parts[depth:])}
-
-
-def _list_ends(parts: list[str], depth: int) -> list[str]:
-    return ["/".join(parts[start:]) for start in range(len(parts))]
-
-
-def _list_ends_without_suffix(parts: list[str], depth: int) -> list[str]:
-    stem = parts[-1].rpartition(".")[0] or parts[-1]
-    return _list_ends([*parts[:-1], stem], depth)
 
 
 def _choose_rows(
@@ -213,7 +237,7 @@ def _check_given_splits(paths: Sequence[str], labels: Sequence[Label]) -> None:
         beside = [path for path, label in zip(paths, labels, strict=True) if label.split is None]
         raise UserError(
             f"{len(beside)} labelled images lie beside the split folders (train, valid, test) and not in one: "
-            f"{few(beside)}. Put all labelled images into split folders, or none"
+            f"{few(beside)}. Put all labelled images into split folders, or none; or name folders in split.folders"
         )
     if splits and not splits & {None, "train"}:
         raise UserError(f"all labelled images lie in {' and '.join(sorted(splits))}/: there is none to train on")

@@ -9,13 +9,16 @@ from unfreeze.core.params import Number, Section, Seed
 from unfreeze.core.table_files import TABLE_SUFFIXES
 from unfreeze.task.kinds import TASKS
 
-SOURCES = ("folders", "records")
+SOURCES = ("folders", "names", "records")
 """Of labels, beside files."""
 
 
 def _source_of_labels(value: str) -> str:
     if value not in SOURCES and not value.lower().endswith(TABLE_SUFFIXES):
-        raise ValueError("must be `folders`, `records`, or the name of a .csv, .tsv or .json file in the archive")
+        raise ValueError(
+            "must be `folders`, `names`, `records`, or the name of a .csv, .tsv, .json or .jsonl file that the "
+            "archive holds"
+        )
     return value
 
 
@@ -25,6 +28,9 @@ def _part(value: int | float) -> int | float:
     return value
 
 
+Text = Annotated[str, Field(min_length=1)]
+FolderUse = Literal["train", "valid", "test", "predict", "out", "class"]
+CellUse = Literal["error", "absent", "present", "unlabelled"]
 Part = Annotated[int | Number, AfterValidator(_part)]
 
 
@@ -32,19 +38,48 @@ class SplitParams(Section):
     """`split`: used for the splits that the data does not bring along."""
 
     labels: Annotated[str, AfterValidator(_source_of_labels)]
-    """`folders`: an image's folder is its class; `records`: the fields of the records that hold the bands; else
-    the file in the archive that says the labels."""
+    """`folders`: an image's folder is its class; `names`: its file name says it; `records`: the fields of the
+    records that hold the bands; else the label file in the archive, by its path or the end of it. Several files
+    that end so are read together if they have the same columns and each lies with its images."""
     kind: Literal["single", "multi"]
     """`single`: one class an image; `multi`: any number of labels an image."""
-    id_column: Annotated[str, Field(min_length=1)]
-    """The column of the label file that names the images; `auto`: found by its name, else the first."""
-    label_column: Annotated[str, Field(min_length=1)]
-    """The column of labels; `auto`: found by its name, else the only one left, or several of 0 and 1."""
-    group: Annotated[str, Field(min_length=1)]
+    id_column: Text
+    """The column of the label file that names the images; `auto`: the one whose cells do."""
+    label_column: Text | list[Text]
+    """The column of labels, or a list of columns of 0 and 1, one a label; `auto`: found by name and cells, else
+    the only one left, or all that hold 0 and 1."""
+    group: Text
     """A column whose equal values (a patient) stay in one split and fold; an empty cell, or `na`, is no group;
     `none`."""
-    numbers: list[Annotated[str, Field(min_length=1)]]
+    numbers: list[Text]
     """Columns of numbers, such as an angle, that join the features at the head's input."""
+    level: Literal["auto", "first", "last"] | Annotated[int, Field(ge=1, le=20)] = "auto"
+    """Of labels from folders, which folder below the shared ones and the split's is the class: the `first`, the
+    `last`, or the number 1, 2, ...; `auto`: the first, unless folders of the same names lie in several of them."""
+    folders: dict[Text, FolderUse] = Field(default_factory=dict)
+    """What a folder is whose name misleads, `{training_b: valid}`: train | valid | test | predict (test images
+    without a label) | out (of all splits) | class (no split). Values of the split column, the same."""
+    pattern: str = "auto"
+    """Of labels from file names, a regular expression (Python's) that is searched in the path, with a group
+    `label`, and perhaps `group` and `split`; `auto`: `cat.0.jpg`, `great_pyrenees_12.jpg`, `0012_cat.jpg`."""
+    split_column: Text = "auto"
+    """The column of the label file that gives the splits; `auto`: one called split, set, partition or the like,
+    or is_valid or is_test; `none`: none does."""
+    separator: Text = "auto"
+    """What separates the tags of a cell: a text such as `+`; `space`; `none`: a cell is one tag; `auto`: the one
+    of , ; | that occurs, else white space."""
+    none: str = ""
+    """The tag that stands for no label at all, such as `No Finding`; "": there is none."""
+    blank: CellUse = "error"
+    """What an empty cell says, of several columns of 0 and 1: `absent`, `present`, or nothing, so that the image
+    is `unlabelled`; `error`: the stage stops. With `error` a row of empty cells alone is unlabelled."""
+    uncertain: CellUse = "error"
+    """The same of a cell that says that one does not know: -1 beside 0 and 1, or `uncertain`."""
+    merge: dict[Text, Text] = Field(default_factory=dict)
+    """Classes that are another one, `{Cat: cat}`."""
+    rare: Literal["train", "drop", "error"] = "train"
+    """What becomes of a class with too few images to be in every split that is made: its images only `train`, are
+    left out (`drop`), or it is an `error`."""
     seed: Seed
     train: Literal["all"] | Annotated[int, Field(ge=1)]
     """Training images a class, for learning from few; `all`: what is not in the other splits."""

@@ -1,22 +1,42 @@
-"""Labels from wherever they are: folders, records or a label file."""
+"""Labels from wherever they are: folders, file names, records or label files."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unfreeze.core import paths, tables
 from unfreeze.core.console import UserError
+from unfreeze.core.table_files import list_table_files
+from unfreeze.labels.classes import merge_classes
 from unfreeze.labels.folders import label_by_folders
-from unfreeze.labels.label import Label
+from unfreeze.labels.hints import find_other_jobs, suggest_labels
+from unfreeze.labels.label import Reading
 from unfreeze.labels.match import label_by_table
+from unfreeze.labels.names import label_by_names
 from unfreeze.labels.params import SplitParams
-from unfreeze.labels.records import read_record_fields
-from unfreeze.labels.table import read_label_file
+from unfreeze.labels.table import LabelTable, read_label_files
+from unfreeze.task.kinds import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+
+
+@dataclass(frozen=True)
+class Files:
+    """What lies in the archive.
+
+    Attributes:
+        images: paths of the images that could be decoded, sorted.
+        rejected: paths of those that could not.
+        extracted: paths of everything; an empty folder is `path/`.
+    """
+
+    images: Sequence[str]
+    rejected: Sequence[str]
+    extracted: Sequence[str]
 
 
 def read_images(source: str) -> pd.DataFrame:
@@ -25,36 +45,46 @@ def read_images(source: str) -> pd.DataFrame:
     return tables.read(paths.IMAGES_CSV, columns)
 
 
-def read_labels(images: pd.DataFrame, params: SplitParams) -> tuple[list[Label], list[tuple[str, str]]]:
-    """Read the label of each image.
+def read_files(images: pd.DataFrame) -> Files:
+    """Read the paths of what `extract` and `decode` have listed."""
+    rejected = tables.read(paths.REJECTED_CSV, {"path": "text"})["path"]
+    extracted = tables.read(paths.EXTRACTED_CSV, {"path": "text"})["path"]
+    return Files(images["path"].tolist(), rejected.tolist(), extracted.tolist())
+
+
+def read_labels(files: Files, params: SplitParams, records: LabelTable | None = None) -> Reading:
+    """Read the label of each image, and say what was taken.
 
     Args:
-        images: as `read_images` returns them.
-
-    Returns:
-        The label of each image; and what has no counterpart, as `label_by_table` returns it.
+        records: the fields of records, for `split.labels` = records.
 
     Raises:
-        UserError: as `label_by_folders`, `read_label_file` and `label_by_table` raise it, or a class has a folder
-            and no usable image.
+        UserError: as `label_by_folders`, `label_by_names`, `read_label_files`, `label_by_table` and
+            `merge_classes` raise it; where no label can be read, with what else the files look like.
     """
-    image_paths = images["path"].tolist()
-    rejected = tables.read(paths.REJECTED_CSV, {"path": "text"})["path"].tolist()
+    jobs = find_other_jobs(files.images, files.extracted)
+    try:
+        reading = _read_source(files, params, records)
+    except UserError as error:
+        others = suggest_labels(files.images, list_table_files()) if params.labels == "folders" else []
+        raise UserError("; ".join([str(error), *others, *jobs])) from None
+    labels = merge_classes(reading.labels, params, TASKS[params.kind])
+    return Reading(
+        source=reading.source,
+        labels=labels,
+        facts=[*reading.facts, *jobs],
+        columns=reading.columns,
+        unmatched=reading.unmatched,
+    )
+
+
+def _read_source(files: Files, params: SplitParams, records: LabelTable | None) -> Reading:
     if params.labels == "folders":
-        return _read_folders(image_paths, rejected), []
-    table = read_record_fields(images) if params.labels == "records" else read_label_file(params.labels)
-    return label_by_table(table, image_paths, rejected, params)
-
-
-def _read_folders(image_paths: Sequence[str], rejected: Sequence[str]) -> list[Label]:
-    # Folders whose every image was rejected, and empty ones, are classes that somebody meant to have.
-    folders = [path.rpartition("/")[0] + "/" for path in rejected]
-    extracted = tables.read(paths.EXTRACTED_CSV, {"path": "text"})["path"]
-    folders += extracted[extracted.str.endswith("/")].tolist()
-    labels, empty = label_by_folders(image_paths, folders)
-    if empty:
-        raise UserError(
-            f"no usable image in class {', '.join(sorted(empty)[:10])}: the folder is empty, or all its "
-            f"images are in {paths.REJECTED_CSV}. Mend the images or remove the folder"
-        )
-    return labels
+        # Folders whose every image was rejected, and empty ones, are classes that somebody meant to have.
+        further = [path.rpartition("/")[0] + "/" for path in files.rejected]
+        further += [path for path in files.extracted if path.endswith("/")]
+        return label_by_folders(files.images, further, params)
+    if params.labels == "names":
+        return label_by_names(files.images, params)
+    table = records or read_label_files(params.labels)
+    return label_by_table(table, files.images, files.rejected, params)

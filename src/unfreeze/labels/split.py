@@ -1,14 +1,14 @@
 """Decides which image trains, which validates and which tests: keeps given splits and makes missing ones."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from unfreeze.core import draws
-from unfreeze.core.console import UserError
+from unfreeze.core.console import UserError, few
 from unfreeze.labels.groups import check_not_parted, count_labels, group_copies, join_groups, select_images
 from unfreeze.labels.label import Label
 from unfreeze.labels.params import SplitParams
@@ -39,12 +39,14 @@ class Splits:
         fold: of each image, 0 .. folds-1, -1 outside of folds.
         duplicates: in order of their images.
         new_parts: the splits that the archive did not give, so that they were made here.
+        rare: the classes with too few different images to be in every split, and how many images each has.
     """
 
     split: list[str | None]
     fold: list[int]
     duplicates: list[Duplicate]
     new_parts: list[str]
+    rare: Mapping[str, int] = field(default_factory=dict)
 
 
 def make_splits(labels: Sequence[Label], digests: Sequence[str], params: SplitParams) -> Splits:
@@ -54,9 +56,8 @@ def make_splits(labels: Sequence[Label], digests: Sequence[str], params: SplitPa
     together; of images that are given to several splits only the test copy, else the validation copy, is kept.
     Images of the same group (`Label.group`) never straddle splits either. Unlabelled images are for prediction
     only and take no part in this. Splits that are made here are stratified: each class gives its part; with
-    several labels an image, or with groups, each label gives about its share. A class too small to be in all of
-    them is an error where folders are classes. Of a label file, which often has a few such classes among many, it
-    only trains.
+    several labels an image, or with groups, each label gives about its share. `params.rare` says what becomes of a
+    class too small to be in all of them.
 
     Args:
         digests: of the pixels of each image.
@@ -82,6 +83,12 @@ def make_splits(labels: Sequence[Label], digests: Sequence[str], params: SplitPa
     given_parts = {split[image] for image in labelled}
     new_parts = [part for part in ("valid", "test") if part not in given_parts and getattr(params, part)]
     free = select_images(groups, lambda image: split[image] == ("train" if any_given else None))
+    rare = _find_rare_classes(free, labels, new_parts, params)
+    if rare and params.rare == "drop":
+        for group in free:
+            for image in group:
+                split[image] = DROPPED if labels[image].label in rare else split[image]
+        free, groups = (select_images(some, lambda image: split[image] != DROPPED) for some in (free, groups))
     for image, part in _assign_parts(free, labels, new_parts, params).items():
         split[image] = part
     del free
@@ -93,10 +100,11 @@ def make_splits(labels: Sequence[Label], digests: Sequence[str], params: SplitPa
         for image, place in _make_folds(groups, labels, params).items():
             fold[image] = place
     return Splits(
-        split=[None if part == DROPPED else part for part in split],
+        split=[None if part in (DROPPED, "out") else part for part in split],
         fold=fold,
         duplicates=sorted(duplicates),
         new_parts=new_parts,
+        rare=rare,
     )
 
 
@@ -114,6 +122,27 @@ def _drop_copies(copies: Sequence[Sequence[int]], split: list[str | None]) -> li
                 duplicates.append(Duplicate(image, kept, "dropped"))
                 split[image] = DROPPED
     return duplicates
+
+
+def _find_rare_classes(
+    groups: Sequence[list[int]], labels: Sequence[Label], new_parts: Sequence[str], params: SplitParams
+) -> dict[str, int]:
+    """Count the images of each class that is in too few groups for train and all of `new_parts`."""
+    task = TASKS[params.kind]
+    found: Counter[str] = Counter()
+    images: Counter[str] = Counter()
+    for group in groups:
+        names = Counter(name for image in group for name in task.names(labels[image].label))
+        found.update(names.keys())
+        images.update(names)
+    rare = {name: images[name] for name in sorted(found) if found[name] <= len(new_parts)}
+    if rare and params.rare == "error":
+        raise UserError(
+            f"split.rare = error: every class must be in train, {' and '.join(new_parts)}, but these have too few "
+            f"different images: {few(f'{name} ({count})' for name, count in rare.items())}. Add images, or set "
+            "split.rare: train (they only train) or drop (they are left out)"
+        )
+    return rare
 
 
 def _check_number_of_classes(labels: Iterable[str], task: type[Task]) -> None:
@@ -151,14 +180,6 @@ def _draw_parts(
     groups_of_class: Mapping[str, list[list[int]]], new_parts: Sequence[str], params: SplitParams
 ) -> dict[int, str | None]:
     """Draw the part of each image, class by class; what `new_parts` leave trains, None beyond `split.train`."""
-    small = [
-        f"{name} ({len(groups)})" for name, groups in groups_of_class.items() if len(groups) <= len(new_parts)
-    ]
-    if small and params.labels == "folders":
-        raise UserError(
-            f"every class must be in train, {' and '.join(new_parts)}, but these have too few different images: "
-            f"{', '.join(small[:10])}{' ...' if len(small) > 10 else ''}. Add images or remove the class"
-        )
     assignment: dict[int, str | None] = {}
     for name, groups in groups_of_class.items():
         total = sum(map(len, groups))

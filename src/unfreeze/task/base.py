@@ -7,7 +7,7 @@ kind themselves. Tensors and arrays of targets have one row an image; what a row
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -51,6 +51,16 @@ class Score(NamedTuple):
     """The task's headline."""
     thresholds: dict[Rule, list[float]]
     """Tuned on these very rows: good for comparing epochs, and a little optimistic."""
+
+
+@dataclass(frozen=True)
+class CellRules:
+    """How the cells of labels are read; `labels.params.SplitParams` says what the values mean."""
+
+    separator: str = "auto"
+    none: str = ""
+    blank: str = "error"
+    uncertain: str = "error"
 
 
 class LabelCells(Protocol):
@@ -108,7 +118,7 @@ class Task(ABC):
 
     @staticmethod
     @abstractmethod
-    def read_labels(table: LabelCells, columns: Sequence[str]) -> list[str]:
+    def read_labels(table: LabelCells, columns: Sequence[str], rules: CellRules) -> list[str]:
         """Return the label of each row as split.csv writes it, "" where nobody labelled the image.
 
         Args:
@@ -122,6 +132,11 @@ class Task(ABC):
     @abstractmethod
     def names(label: str) -> list[str]:
         """Return the classes that a label names."""
+
+    @staticmethod
+    @abstractmethod
+    def join(names: Iterable[str]) -> str:
+        """Return the label that names these classes."""
 
     @classmethod
     def of_labels(cls, labels: Sequence[str]) -> Task:

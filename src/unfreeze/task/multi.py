@@ -6,24 +6,22 @@ of images that nobody labelled.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unfreeze.core.arrays import scratch
-from unfreeze.core.console import UserError
-from unfreeze.task.base import LabelCells, Metric, Row, Rule, Score, SubmissionFormat, Task
+from unfreeze.core.console import UserError, few
+from unfreeze.task.base import CellRules, LabelCells, Metric, Row, Rule, Score, SubmissionFormat, Task
 from unfreeze.task.cells import is_flag_column, read_flags
+from unfreeze.task.tags import read_tags
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 NO_LABELS = "-"
 """The label of an image that is known to have none of the labels; "" is one that nobody labelled."""
-TAG_SEPARATORS = ",;|"
-"""If a cell has one of them, it separates the tags of all cells; else white space does."""
 MAX_WEIGHT = 100.0
 """Bound of the weights of labels in the loss."""
 
@@ -59,11 +57,13 @@ class Multi(Task):
     # --- Labels
 
     @staticmethod
-    def read_labels(table: LabelCells, columns: Sequence[str]) -> list[str]:
+    def read_labels(table: LabelCells, columns: Sequence[str], rules: CellRules) -> list[str]:
         if len(columns) > 1 or is_flag_column(table, columns[0]):
-            tags = read_flags(table, columns)
+            tags = read_flags(table, columns, rules)
         else:
-            tags = _read_tags(table, columns[0])
+            tags = read_tags(table, columns[0], rules.separator)
+        if rules.none:
+            tags = _drop_none(table, tags, rules.none)
         names: dict[str, str] = {}
         for tag in sorted({tag for row in tags if row is not None for tag in row}):
             name = "_".join(tag.split())
@@ -80,6 +80,10 @@ class Multi(Task):
     @staticmethod
     def names(label: str) -> list[str]:
         return [] if label == NO_LABELS else label.split()
+
+    @staticmethod
+    def join(names: Iterable[str]) -> str:
+        return " ".join(sorted(set(names))) or NO_LABELS
 
     def encode(self, labels: Sequence[str]) -> np.ndarray:
         index = {name: i for i, name in enumerate(self.classes)}
@@ -250,21 +254,11 @@ class Multi(Task):
         return "" if label == NO_LABELS else label
 
 
-def _read_tags(table: LabelCells, column: str) -> list[frozenset[str]]:
-    """Return the different tags of each row. A cell of JSON may be a list of them."""
-    cells = table.cells(column)
-    lists = {i: cell for i, cell in enumerate(cells) if isinstance(cell, list)}
-    texts = ["" if i in lists else table.text(i, column, cell) for i, cell in enumerate(cells)]
-    separators = [mark for mark in TAG_SEPARATORS if any(mark in text for text in texts)]
-    if len(separators) > 1:
-        raise UserError(f"{table.name}: {column} has {' and '.join(separators)}; use one of them between labels")
-    separator = separators[0] if separators else None
-
-    @cache  # of a million images many have the same tags
-    def split_tags(text: str) -> frozenset[str]:
-        return frozenset(tag.strip() for tag in text.split(separator)) - {""}
-
-    return [
-        frozenset(table.text(i, column, tag) for tag in lists[i]) - {""} if i in lists else split_tags(text)
-        for i, text in enumerate(texts)
-    ]
+def _drop_none(table: LabelCells, tags: Sequence[Iterable[str] | None], none: str) -> list[Iterable[str] | None]:
+    """Return the tags without the one that stands for none."""
+    if not any(row and none in row for row in tags):
+        raise UserError(f"split.none = {none} is no label of {table.name}")
+    for place, row in zip(table.places, tags, strict=True):
+        if row and none in row and len(set(row)) > 1:
+            raise UserError(f"{table.name}, {place}: {none!r} (split.none) beside other labels: {few(row)}")
+    return [() if row and none in row else row for row in tags]

@@ -6,14 +6,14 @@ Targets are int64 `[N]` in 0..C-1, -1 where there is no label.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unfreeze.core.console import UserError, few
-from unfreeze.task.base import LabelCells, Metric, Row, Rule, Score, SubmissionFormat, Task
-from unfreeze.task.cells import read_flags, shorten_list
+from unfreeze.task.base import CellRules, LabelCells, Metric, Row, Rule, Score, SubmissionFormat, Task
+from unfreeze.task.cells import read_flags, read_lists, shorten_list
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -51,22 +51,29 @@ class Single(Task):
     # --- Labels
 
     @staticmethod
-    def read_labels(table: LabelCells, columns: Sequence[str]) -> list[str]:
+    def read_labels(table: LabelCells, columns: Sequence[str], rules: CellRules) -> list[str]:
         if len(columns) == 1:
-            return table.texts(columns[0])
-        classes = []
-        for place, names in zip(table.places, read_flags(table, columns), strict=True):
+            lists = read_lists(table, columns[0])
+            if lists is None:
+                return table.texts(columns[0])
+            rows, what = lists, f"labels are in {columns[0]}"
+        else:
+            rows, what = read_flags(table, columns, rules), f"of the columns {shorten_list(columns)} are 1"
+        for place, names in zip(table.places, rows, strict=True):
             if names is not None and len(names) != 1:
                 raise UserError(
-                    f"{table.name}, {place}: {len(names)} of the columns {shorten_list(columns)} are 1; with "
-                    "split.kind = single exactly one is (or set split.kind: multi)"
+                    f"{table.name}, {place}: {len(names)} {what}; with split.kind = single exactly one is (or set "
+                    "split.kind: multi)"
                 )
-            classes.append(names[0] if names else "")
-        return classes
+        return [names[0] if names else "" for names in rows]
 
     @staticmethod
     def names(label: str) -> list[str]:
         return [label] if label else []
+
+    @staticmethod
+    def join(names: Iterable[str]) -> str:
+        return next(iter(names), "")
 
     def encode(self, labels: Sequence[str]) -> np.ndarray:
         index = {name: i for i, name in enumerate(self.classes)} | {"": -1}
