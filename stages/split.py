@@ -13,7 +13,7 @@ from unfreeze.labels.records import read_record_fields
 from unfreeze.labels.sources import read_files, read_images, read_labels
 from unfreeze.labels.split import make_splits
 from unfreeze.labels.standard import standardise
-from unfreeze.labels.summary import describe, summarise
+from unfreeze.labels.summary import summarise
 from unfreeze.task.kinds import TASKS
 from unfreeze.task.split_table import write_split
 
@@ -61,7 +61,7 @@ def main() -> str:
     write_array(paths.NUMBERS, standard.inputs)
 
     # 5. Say what was taken.
-    *lines, last = describe(summary)
+    *lines, last = summary["lines"]
     for line in lines:
         print(f"split: {line}")
     return last

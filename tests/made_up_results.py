@@ -94,6 +94,7 @@ def results(classes: list[str], count: int, wrong: int = 3, split: str = "test")
             (count + 1, "duplicate.png", classes[0], ""),
         ),
         duplicates=table(DUPLICATES),
+        reading=["labels from folders; 2 classes", "splits are given by folders: <b>train</b>/ is train"],
         features=np.random.default_rng(0).normal(size=(count + 2, 6)).astype(np.float32),
         heat=np.full((1, 2, 2, 2), 200, np.uint8),
         gradcam=table("row first second", (0, classes[0], classes[1])),

@@ -3,11 +3,12 @@
 import json
 
 import pytest
-from label_files import read_labels, read_table, write_tables
+from label_files import read_labels, read_table, split_params, write_tables
 
 from unfreeze.core import tables
 from unfreeze.core.console import UserError
 from unfreeze.core.table_files import LIST, MAX_BYTES
+from unfreeze.labels.match import label_by_table
 from unfreeze.labels.table import read_label_files
 
 
@@ -120,3 +121,33 @@ def test_line_ends_of_any_kind_separate_lines(tmp_path):
     for ends in ("\n", "\r\n", "\r"):
         table = read_table(tmp_path, ends.join(["id,label", "1,a\u2028b", "2,\x0bc", ""]))
         assert table.columns == {"id": ["1", "2"], "label": ["a\u2028b", "\x0bc"]}
+
+
+def test_separator_lines_utf16_and_json_lines(tmp_path):
+    expected = {"id": ["1", "2"], "label": ["a", "b"]}
+    assert read_table(tmp_path, "sep=;\r\nid;label\r\n1;a\r\n2;b\r\n").columns == expected
+    assert read_table(tmp_path, "id,label\n1,a\n2,b\n".encode("utf-16")).columns == expected
+    assert (
+        read_table(tmp_path, '{"id": "1", "label": "a"}\n\n{"id": "2", "label": "b"}\n', "x.jsonl").columns
+        == expected
+    )
+    assert read_table(tmp_path, '{"1": "a", "2": "b"}', "x.json").columns == expected
+    with pytest.raises(UserError, match=r"labels\.csv, line 3: 1 cells"):
+        read_table(tmp_path, "sep=;\nid;label\n1\n")
+
+
+def test_tables_of_the_same_columns_are_read_together_each_beside_its_images(tmp_path):
+    files = {f"{part}/meta.csv": f"file,label\n1.png,{part[0]}\n" for part in ("train", "test")}
+    reading = label_by_table(
+        read_table(tmp_path, files, wanted="meta.csv"), ["test/1.png", "train/1.png"], [], split_params()
+    )
+    assert [(label.label, label.split) for label in reading.labels] == [("t", "test"), ("t", "train")]
+    with pytest.raises(UserError, match=r"split\.labels could be several files, in new, old, and in new, old"):
+        label_by_table(
+            read_table(
+                tmp_path, {f"{part}/meta.csv": "file,label\n1,a\n" for part in ("new", "old")}, wanted="meta.csv"
+            ),
+            ["1.png"],
+            [],
+            split_params(),
+        )

@@ -209,6 +209,7 @@ def test_the_data_are_counted() -> None:
     assert (
         "2 images stored at 16 x 16 pixels. The originals are 40 to 80 (median 60) pixels wide and 30 high" in text
     )
+    assert "How they were read: labels from folders; 2 classes splits are given by folders: <b>train</b>/" in text
     assert "3 files could not be used: 2 x empty file, 1 x truncated." in text
     assert "1 image with the same pixels as another: 1 x dropped." in text
     assert "all 21 1 22" in text  # one unlabelled test image, one image in no split

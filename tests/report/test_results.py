@@ -69,6 +69,7 @@ def write_results(kind: str) -> None:
     tables.write_rows(paths.IMAGES_CSV, header, lines)
     tables.write_rows(paths.REJECTED_CSV, ["path", "reason"], [["null", "empty file"]])
     tables.write_rows(paths.DUPLICATES_CSV, ["path", "same_as", "action"], [])
+    write_json(paths.SUMMARY, {"lines": ["labels from folders"]})
     write_array(paths.FEATURES / "plain.npy", np.random.default_rng(0).random((8, 5), np.float32))
     write_array(paths.EVALUATE / "gradcam.npy", np.full((1, 2, 4, 4), 9, np.uint8))
     tables.write_rows(paths.EVALUATE / "gradcam.csv", ["row", "first", "second"], [[5, "NA", "01"]])

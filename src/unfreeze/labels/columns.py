@@ -190,9 +190,9 @@ def _choose_label_columns(table: LabelTable, free: Sequence[str], fitting: set[s
         if len(candidates) == 1 or (candidates and all(is_flag_column(table, name) for name in candidates)):
             return candidates
     flags = [name for name in candidates if is_flag_column(table, name)]
-    hint = f"; or, of columns of 0 and 1, one a label, [{', '.join(flags)}]" if len(flags) > 1 else ""
+    hint = f"; or to all that hold 0 and 1: [{', '.join(flags)}]" if len(flags) > 1 else ""
     raise UserError(
-        f"{table.name}: which column holds the labels? Set split.label_column: "
+        f"{table.name}: which column holds the labels? Set split.label_column to one of "
         f"{_show(table, candidates or list(table.columns))}{hint}"
     )
 

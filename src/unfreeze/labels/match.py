@@ -126,8 +126,8 @@ def _join_folders(table: LabelTable, ids: list[str], paths: Sequence[str]) -> li
     empty = [folder for folder in folders if not any(path.startswith(f"{folder}/") for path in paths)]
     if len(folders) > 1 and empty:
         raise UserError(
-            f"split.labels could be several files, in {few(folders)}, and in {few(empty)} there is no image; write "
-            "the path of one"
+            f"split.labels could be several files, in {few(folders)}, and in {few(empty)} there is no image; "
+            "write the path of one"
         )
     names = {normal(path) for path in paths}
     names |= {name.rpartition(".")[0] for name in names}

@@ -11,12 +11,12 @@ from unfreeze.labels.label import Label, Reading
 from unfreeze.labels.layout import name_split, read_layout
 from unfreeze.labels.params import SplitParams
 
-PATTERNS = (
-    r"(?P<label>[^/]*?[^/\d])[ ._-]*\(?\d+\)?\.[^/.]+$",
-    r"(?:^|/)\d+[ ._-]+(?P<label>[^/\d][^/]*?)\.[^/.]+$",
-    r"(?:^|/)\d+[ ._-]+(?P<label>[^/\d][^/]*?)[ ._-]+\(?\d+\)?\.[^/.]+$",
-)
-"""Of paths, as `split.pattern`: the label before a number, after one, and between two."""
+PATTERNS = {
+    r"(?P<label>[^/]*?[^/\d])[ ._-]*\(?\d+\)?\.[^/.]+$": "before a number",
+    r"(?:^|/)\d+[ ._-]+(?P<label>[^/\d][^/]*?)\.[^/.]+$": "after a number",
+    r"(?:^|/)\d+[ ._-]+(?P<label>[^/\d][^/]*?)[ ._-]+\(?\d+\)?\.[^/.]+$": "between two numbers",
+}
+"""Of paths, as `split.pattern`; and where in a file name the label stands."""
 MOST_EXAMPLES = 10_000
 """Images that a pattern is tried on."""
 
@@ -82,7 +82,8 @@ def label_by_names(paths: Sequence[str], params: SplitParams) -> Reading:
     if without:
         raise UserError(f"split.pattern = {pattern} gives no label to {len(without):,} images: {few(without)}")
     example = next((i for i, label in enumerate(labels) if label.label), 0)
-    fact = f"the label is what `{pattern}` finds in a path, such as {labels[example].label} in {paths[example]}"
+    where = f"the part of a file name {PATTERNS[pattern]}" if pattern in PATTERNS else f"what {pattern} finds"
+    fact = f"the label is {where}, such as {labels[example].label} in {paths[example]} (split.pattern)"
     return Reading("file names", labels, [fact, *layout.describe()])
 
 

@@ -22,19 +22,22 @@ def summarise(reading: Reading, splits: Splits, paths: Sequence[str], params: Sp
 
     Returns:
         `task`; `labels`, where they come from; `columns` by use; `classes`, the images of each by split; `splits`,
-        the images of each, and which were made here; `left_out`, the images and labels that are not used by
-        reason, with examples; `facts`, what was taken where the data could be read in another way.
+        the images of each, and which were made here; `duplicates`, images with the pixels of another; `left_out`,
+        images and labels that are not used, by reason and with examples; `facts`, what was taken where the data
+        could be read in another way; `lines`, all that in words.
     """
     task = TASKS[params.kind]
-    return {
+    summary = {
         "task": params.kind,
         "labels": reading.source,
         "columns": dict(reading.columns),
         "classes": _count_classes(reading.labels, splits.split, task),
         "splits": {part: splits.split.count(part) for part in PARTS} | {"made": splits.new_parts},
+        "duplicates": len(splits.duplicates),
         "left_out": _list_left_out(reading, splits, paths),
         "facts": [*reading.facts, *_describe_classes(reading.labels, splits, params)],
     }
+    return summary | {"lines": _describe(summary)}
 
 
 def _count_classes(
@@ -82,8 +85,8 @@ def _describe_classes(labels: Sequence[Label], splits: Splits, params: SplitPara
         yield f"all {len(names):,} classes are numbers: each is a class, as a digit is, and no quantity"
 
 
-def describe(summary: Mapping[str, Any]) -> list[str]:
-    """Return the lines that the stage prints; the last one tells the splits."""
+def _describe(summary: Mapping[str, Any]) -> list[str]:
+    """Return the lines that the stage prints and the report shows; the last one tells the splits."""
     classes = {name: sum(counts.values()) for name, counts in summary["classes"].items()}
     by_size = sorted(classes, key=lambda name: (-classes[name], name))
     shown = [f"{name} {classes[name]:,}" for name in by_size]
@@ -99,4 +102,4 @@ def describe(summary: Mapping[str, Any]) -> list[str]:
     splits = summary["splits"]
     counts = ", ".join(f"{splits[part]:,} {part}" for part in PARTS)
     made = f"made here: {', '.join(splits['made'])}" if splits["made"] else "all given"
-    return [*lines, f"{len(classes):,} classes, {counts}; {made}"]
+    return [*lines, f"{len(classes):,} classes, {counts}; {made}; {summary['duplicates']:,} duplicates"]

@@ -69,6 +69,8 @@ class Results:
     split: pd.DataFrame
     """split.csv, its index is `row`: path, label, split."""
     duplicates: pd.DataFrame
+    reading: list[str]
+    """What the split stage says of how it read the data, in lines."""
     features: np.ndarray
     """float32 `[M, F]` of all images, without rows if they were not computed."""
     heat: np.ndarray
@@ -117,6 +119,7 @@ def read_results(seed: int) -> Results:
         rejected=tables.read(paths.REJECTED_CSV, REJECTED),
         split=split,
         duplicates=tables.read(paths.DUPLICATES_CSV, DUPLICATES),
+        reading=read_json(paths.SUMMARY)["lines"],
         features=features,
         heat=open_array(paths.EVALUATE / "gradcam.npy"),
         gradcam=tables.read(paths.EVALUATE / "gradcam.csv", GRADCAM),

@@ -57,7 +57,7 @@ def _choose_separator(table: LabelCells, column: str, counts: Counter[str]) -> s
         if joined:
             raise UserError(
                 f"{table.name}: {column} has {few(joined)}, whose parts are labels too. If {other} separates "
-                f'labels, set split.separator: "{other}"; if it belongs to them, "{mark or "space"}"'
+                f'labels, set split.separator: "{other}"; if it belongs to them, {mark or "none (a cell is one)"}'
             )
     if mark is None and (bound := _find_bound_words(counts)):
         raise UserError(

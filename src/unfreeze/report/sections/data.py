@@ -44,6 +44,7 @@ def build(results: Results) -> dict[str, Any]:
         "actions": Counter(results.duplicates["action"]).most_common(),
         "duplicates": results.duplicates[:MOST_FILES].to_dict("records"),
         "duplicate_count": len(results.duplicates),
+        "reading": results.reading[:MOST_FILES],
     }
 
 
