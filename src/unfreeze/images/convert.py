@@ -207,7 +207,7 @@ def _reduce_to_8_bits(
         scale = ranges.get(extent.kind) or range_of_image(extent)
         return Image.fromarray(scale_to_uint8(values, scale)), extent
     if is_deep(image, raw_mode):
-        extent = measure_upper_bytes(image)
+        extent = measure_upper_bytes(image, raw_mode)
         scale = ranges.get("integers") or range_of_bits(16)
         return image if scale == range_of_bits(16) else scale_deep(image, data, raw_mode, scale), extent
     return image, None

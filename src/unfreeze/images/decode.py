@@ -25,6 +25,7 @@ from unfreeze.images.convert import (
     is_candidate,
 )
 from unfreeze.images.depth import DeepImage, choose_ranges, describe_ranges, fixed_ranges, needs_other_range
+from unfreeze.images.formats import recognise_suffix
 from unfreeze.images.members import (
     ExtractedTar,
     Member,
@@ -125,9 +126,11 @@ def decode_tar(source: ExtractedTar, params: DecodeParams, out: ImageFiles, work
     # 1. List the candidates: some 100 bytes a file.
     files = read_index(source.index)
     candidates = select_files(files, is_candidate)
+    passed_over = _describe_passed_over(files)
     if candidates.empty:
         raise UserError(
             f"{source.index} lists {len(files):,} files and none of them can be an image; check extract.source"
+            + "".join(f"\n  {line}" for line in passed_over)
         )
 
     # 2. Decode them. The processes write the pixels, this one keeps the rows of images in order.
@@ -160,13 +163,19 @@ def decode_tar(source: ExtractedTar, params: DecodeParams, out: ImageFiles, work
             _replace_hashes(out.images, found.hashes)
 
     # 3. Say how they are stored.
-    lines = [*describe_ranges(found.deep, found.ranges, candidates["path"]), *group_by_reason(found.notes)]
-    for line in lines:
+    ranges = describe_ranges(found.deep, found.ranges, candidates["path"])
+    for line in [*ranges, *group_by_reason(found.notes), *passed_over]:
         logging.getLogger(__name__).info(line)
     write_card(
         out.card, image_size=params.image_size, fit=params.fit, channels=params.channels, ranges=found.ranges
     )
     return Counts(images=writer.rows, rejected=len(found.rejections), other_files=len(files) - len(candidates))
+
+
+def _describe_passed_over(files: "pd.DataFrame") -> list[str]:
+    """Say which files are not tried because their suffix names a format of pictures that is not read."""
+    known = ((path, recognise_suffix(path)) for path in files["path"] if not is_candidate(path))
+    return group_by_reason((path, format.reason) for path, format in known if format)
 
 
 def _decode_chunks(job: Job, candidates: "pd.DataFrame", workers: int) -> Iterator[ChunkResult]:

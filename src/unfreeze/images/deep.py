@@ -33,11 +33,15 @@ def is_deep(image: "PILImage", raw_mode: str) -> bool:
     return ";16" in raw_mode and image.mode in ("L", "LA", "RGB", "RGBA", "CMYK")
 
 
-def measure_upper_bytes(image: "PILImage") -> Extent:
-    """Measure a loaded image by its upper bytes; the lower ones count as full. Transparency is left out."""
+def measure_upper_bytes(image: "PILImage", raw_mode: str) -> Extent:
+    """Measure a loaded image by its upper bytes; the lower ones count as full.
+
+    Transparency is left out, unless Pillow has divided colour by it (`RGBa`): then it alone has the values' depth.
+    """
     extrema = image.getextrema()
     bands = [extrema] if isinstance(extrema[0], (int, float)) else list(extrema)
-    highest = max(high for (_, high), name in zip(bands, image.getbands(), strict=True) if name != "A")
+    measured = "A" if raw_mode.startswith("RGBa") else "LRGBCMYK"
+    highest = max(high for (_, high), name in zip(bands, image.getbands(), strict=True) if name in measured)
     return Extent(kind="integers", low=0, high=int(highest) * 256 + 255)
 
 
@@ -58,8 +62,13 @@ def scale_deep(image: "PILImage", data: bytes, raw_mode: str, scale: Range) -> "
         grey, alpha = values[..., 0] << 8 | values[..., 1], values[..., 2] << 8 | values[..., 3]
         whole = np.stack([grey, alpha], axis=-1)
         return Image.fromarray(scale_to_uint8(whole, scale), "LA").convert(image.mode)
-    if not raw_mode.startswith(_SWAPPED):
-        raise ValueError(f"16 bits a channel as {raw_mode}, which can be read at decode.range: 16 alone")
+    in_planes = image.format == "TIFF" and image.tag_v2.get(284) == 2  # PlanarConfiguration: libtiff swaps nothing
+    if in_planes or not raw_mode.startswith(_SWAPPED):
+        what = "in separate planes" if in_planes else f"as {raw_mode}"
+        raise ValueError(
+            f"16 bits a channel {what} are read at decode.range: 16 alone; save them interleaved, "
+            "without premultiplied transparency"
+        )
     lower = _decode_as(data, image, raw_mode[:-1] + _OTHER_BYTE[raw_mode[-1]], keep=image.mode)
     return Image.fromarray(scale_to_uint8(upper << 8 | lower, scale), image.mode)
 
@@ -74,6 +83,6 @@ def _decode_as(data: bytes, image: "PILImage", raw_mode: str, keep: str) -> np.n
             for tile in again.tile
         ]
         if again.mode != keep:
-            raise ValueError(f"16 bits a channel as {again.mode}, which can be read at decode.range: 16 alone")
+            raise ValueError(f"16 bits a channel as {again.mode} are read at decode.range: 16 alone")
         again.load()
         return np.asarray(again)

@@ -63,9 +63,8 @@ def describe_ranges(images: Sequence[DeepImage], ranges: Ranges, paths: Sequence
         low, high = min(image.extent.low for image in those), max(image.extent.high for image in those)
         if kind == "integers" and low >= 0 and high <= MAX_16_BITS:
             counts = Counter(bits_of(image.extent.high) for image in those)
-            found = ", ".join(f"{counts[bits]:,} take {bits} bits" for bits in sorted(counts))
-            line = f"{len(those):,} images of 16 bits ({found}): all are stored at {bits_of(white)}, "
-            line += f"{white:,} is white (decode.range)"
+            found = ", ".join(f"{counts[bits]:,} fill {bits}" for bits in sorted(counts))
+            line = f"images of 16 bits a channel: {found} of them; {white:,} is white in all (decode.range)"
         else:
             what = "integers" if kind == "integers" else "floating-point numbers"
             line = f"{len(those):,} images of {what} from {low:,} to {high:,}: "

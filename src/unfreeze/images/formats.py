@@ -125,6 +125,8 @@ SUFFIXES = {
 }  # fmt: skip
 """What content that is not recognised is called by the suffix of its name."""
 
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"mif2"}
 _AVIF_BRANDS = {b"avif", b"avis"}
 _THUMBNAIL = 1
@@ -149,6 +151,12 @@ def recognise(data: bytes) -> Known | str:
     if data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")):
         return "JPEG XL"
     return "DICOM" if data.startswith(b"DICM", 128) else ""
+
+
+def recognise_suffix(path: str) -> Known | None:
+    """Recognise a format that is not read by the suffix of a name, `.nii.gz` included."""
+    name = PurePosixPath(path.lower())
+    return SUFFIXES.get(PurePosixPath(name.stem).suffix if name.suffix in PACKED else name.suffix)
 
 
 def _recognise_brands(data: bytes) -> Known | str:
@@ -196,8 +204,7 @@ def describe_unknown(data: bytes, name: str) -> str:
         return SVG.reason if b"<svg" in lower else XML.reason
     if start[:1] in (b"{", b"[") and _is_json(data):
         return JSON.reason
-    known = SUFFIXES.get(PurePosixPath(name).suffix.lower())
-    if known:
+    if known := recognise_suffix(name):
         return known.reason
     if _TEXT.fullmatch(data[:512]):
         text = " ".join(data[:60].decode("utf-8", "replace").split())
