@@ -216,7 +216,7 @@ def _reduce_to_8_bits(
 def _find_notes(image: "PILImage") -> tuple[str, ...]:
     """Tell what of a loaded image is left out."""
     notes = []
-    if image.format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF"):
+    if image.format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "DICOM"):
         try:
             several = getattr(image, "is_animated", False)
         except Exception:  # only a later frame is damaged

@@ -1,5 +1,6 @@
 """DICOM files -> images, as the standard (PS3.3) says that they are to be shown. pydicom reads them."""
 
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,24 +29,29 @@ def read_dicom(data: bytes, max_pixels: int) -> "PILImage":
         Rejection: it holds no image, a larger one than `max_pixels`, or one that pydicom cannot decompress.
         Exception: whatever pydicom raises on a damaged file.
     """
-    from PIL import Image
-
     try:
         import pydicom
-        from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+        from pydicom.pixels import pixel_array
     except ImportError:
         raise Rejection("DICOM: pip install pydicom (or the extra unfreeze[formats]) to read it") from None
     if _DEFLATED in data[:_HEAD]:  # pydicom would inflate it without a limit
         raise Rejection("DICOM whose data set is deflated, which is not read: rewrite it, as with dcmconv +te")
-    from io import BytesIO
-
-    dataset = pydicom.dcmread(BytesIO(data))
+    dataset = pydicom.dcmread(io.BytesIO(data))
     if "PixelData" not in dataset:
         raise Rejection("DICOM without an image, such as a report or an index (DICOMDIR)")
     if int(dataset.Rows) * int(dataset.Columns) > max_pixels:
         raise Rejection(f"more than {max_pixels:,} pixels (decode.max_pixels)")
     _check_compression(dataset)
-    array = pixel_array(dataset, index=0)
+    image = _to_image(pixel_array(dataset, index=0), dataset)
+    image.format, image.is_animated = "DICOM", int(dataset.get("NumberOfFrames") or 1) > 1
+    return image
+
+
+def _to_image(array: np.ndarray, dataset: "Dataset") -> "PILImage":
+    """Turn stored values, `[H, W]` or `[H, W, 3]`, into an image as `read_dicom` documents."""
+    from PIL import Image
+    from pydicom.pixels import apply_color_lut, apply_modality_lut
+
     interpretation = dataset.PhotometricInterpretation
     if interpretation == "PALETTE COLOR":
         array = apply_color_lut(array, dataset)

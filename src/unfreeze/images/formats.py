@@ -50,7 +50,7 @@ AVIF = Known("AVIF", "this Pillow is built without it: install pillow 11.3 or ne
 HTML = Known("an HTML page", "what was saved is a page about the image or an error; download the image itself")
 JSON = Known("JSON text", "what was saved is a server's answer, or labels; download the image itself")
 XML = Known("XML text", "what was saved is a server's answer, or labels; download the image itself")
-ARCHIVE = Known("an archive", "unpack it, or give it a name that ends in .zip, .tar.gz, .7z ...")
+ARCHIVE = Known("an archive", "unpack it, or give it a name that ends in .zip, .tar.gz or .7z")
 NUMPY = Known("a NumPy array", "save it as PNG or TIFF, as with PIL.Image.fromarray(array).save(...)")
 HDF = Known("HDF5 (also MATLAB 7.3, NetCDF 4)", "save its images as PNG or TIFF, as with h5py")
 
@@ -80,7 +80,6 @@ MAGIC: tuple[tuple[int, bytes, Known], ...] = (
     (0, b"\x93NUMPY", NUMPY),
     (0, b"\x89HDF\r\n\x1a\n", HDF),
     (0, b"MATLAB 5.0 MAT-file", Known("MATLAB data", "save its images as PNG or TIFF, as with scipy.io.loadmat")),
-    (0, b"DDS |", Known("a damaged DDS file", "download it again in binary mode")),
     (0, b"8BPB", Known("PSB, a large document of Photoshop", "export it as TIFF or PNG")),
     (0, b"AT&TFORM", Known("DjVu", f"{_DRAWING} ddjvu")),
     (0, b"\xd7\xcd\xc6\x9a", Known("WMF, a drawing", f"{_DRAWING} LibreOffice")),

@@ -59,9 +59,7 @@ def open_image(data: bytes, name: str, max_pixels: int) -> "PILImage":
     if isinstance(format, Known):
         raise Rejection(format.reason)
     if format == "DICOM":
-        image = read_dicom(data, max_pixels)
-        image.format = format
-        return image
+        return read_dicom(data, max_pixels)
     if format == "HEIC":
         return _open_heif(data)
     if format == "JPEG XL":
