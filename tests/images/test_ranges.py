@@ -233,3 +233,10 @@ def test_an_odd_chunk_before_the_pixels_changes_nothing(tmp_path):
     with_text = data[:33] + chunk(b"tEXt", b"a\0b") + data[33:]
     stored = open_array(decode(tmp_path, {"a.png": data, "b.png": with_text}).pixels)
     assert np.array_equal(stored[0], stored[1])
+
+
+def test_a_range_without_an_effect_is_told(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "unfreeze")
+    decode(tmp_path, {"a.png": encode(PHOTO)}, range=12)
+    [record] = caplog.records
+    assert record.message.startswith("decode.range = 12 has no effect")

@@ -24,7 +24,14 @@ from unfreeze.images.convert import (
     decode_image,
     is_candidate,
 )
-from unfreeze.images.depth import DeepImage, choose_ranges, describe_ranges, fixed_ranges, needs_other_range
+from unfreeze.images.depth import (
+    DeepImage,
+    choose_ranges,
+    describe_ranges,
+    fixed_ranges,
+    needs_other_range,
+    refuse_blank,
+)
 from unfreeze.images.formats import recognise_suffix
 from unfreeze.images.members import (
     ExtractedTar,
@@ -126,7 +133,7 @@ def decode_tar(source: ExtractedTar, params: DecodeParams, out: ImageFiles, work
     # 1. List the candidates: some 100 bytes a file.
     files = read_index(source.index)
     candidates = select_files(files, is_candidate)
-    passed_over = _describe_passed_over(files)
+    passed_over = _describe_passed_over(files.drop(candidates.index)["path"])
     if candidates.empty:
         raise UserError(
             f"{source.index} lists {len(files):,} files and none of them can be an image; check extract.source"
@@ -156,15 +163,18 @@ def decode_tar(source: ExtractedTar, params: DecodeParams, out: ImageFiles, work
             # Here, so that neither images.csv nor the array appears if an error stops the stage.
             write_rejections(out.rejected, found.rejections, len(candidates), params.max_rejected)
             _decode_deep_again(job, candidates, found, workers)
-            _refuse_blank(np.memmap(job.array, np.uint8, "r", job.start, (writer.rows, *tail_shape)), params)
+            pixels = np.memmap(job.array, np.uint8, "r", job.start, (writer.rows, *tail_shape))
+            refuse_blank(pixels, params.range)
 
         tables.write_rows(out.images, IMAGE_COLUMNS, image_rows())
         if found.hashes:
             _replace_hashes(out.images, found.hashes)
 
     # 3. Say how they are stored.
-    ranges = describe_ranges(found.deep, found.ranges, candidates["path"])
-    for line in [*ranges, *group_by_reason(found.notes), *passed_over]:
+    lines = describe_ranges(found.deep, found.ranges, candidates["path"])
+    if params.range != "auto" and "integers" not in found.ranges:
+        lines.append(f"decode.range = {params.range} has no effect: no image has integers of more than 8 bits")
+    for line in [*lines, *group_by_reason(found.notes), *passed_over]:
         logging.getLogger(__name__).info(line)
     write_card(
         out.card, image_size=params.image_size, fit=params.fit, channels=params.channels, ranges=found.ranges
@@ -172,9 +182,9 @@ def decode_tar(source: ExtractedTar, params: DecodeParams, out: ImageFiles, work
     return Counts(images=writer.rows, rejected=len(found.rejections), other_files=len(files) - len(candidates))
 
 
-def _describe_passed_over(files: "pd.DataFrame") -> list[str]:
+def _describe_passed_over(paths: Iterable[str]) -> list[str]:
     """Say which files are not tried because their suffix names a format of pictures that is not read."""
-    known = ((path, recognise_suffix(path)) for path in files["path"] if not is_candidate(path))
+    known = ((path, recognise_suffix(path)) for path in paths)
     return group_by_reason((path, format.reason) for path, format in known if format)
 
 
@@ -283,20 +293,3 @@ def _replace_hashes(images: Path, hashes: dict[int, str]) -> None:
     column[list(hashes)] = list(hashes.values())
     frame["pixels_sha256"] = column
     tables.write_rows(images, IMAGE_COLUMNS, frame.itertuples(index=False, name=None))
-
-
-def _refuse_blank(pixels: np.ndarray, params: DecodeParams) -> None:
-    """Stop where every one of the stored images is black all over or white all over.
-
-    The first image that shows something ends the search.
-    """
-    for image in pixels:
-        colour = image[..., :3]
-        first = colour.flat[0]
-        if first not in (0, 255) or (colour != first).any():
-            return
-    raise UserError(
-        f"all {len(pixels):,} images are black or white all over at decode.range = {params.range}: nothing can "
-        "be learned from them. Look at the files: with 16 bits a channel set decode.range to the bits that they "
-        "fill; transparent ones need decode.channels: rgba"
-    )

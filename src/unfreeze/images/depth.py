@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from unfreeze.core.console import few
+import numpy as np
+
+from unfreeze.core.console import UserError, few
 from unfreeze.images.values import (
     MAX_16_BITS,
     Bits,
@@ -74,3 +76,27 @@ def describe_ranges(images: Sequence[DeepImage], ranges: Ranges, paths: Sequence
             line += f"; what lies beyond is clipped in {few(paths[image.candidate] for image in beyond)}"
         lines.append(line)
     return lines
+
+
+def refuse_blank(pixels: np.ndarray, bits: Bits) -> None:
+    """Stop where every one of the stored images is black all over or white all over.
+
+    The first image that shows something ends the search.
+
+    Args:
+        pixels: uint8 `[images, H, W, C]`.
+        bits: `decode.range`.
+
+    Raises:
+        UserError: no image shows anything.
+    """
+    for image in pixels:
+        colour = image[..., :3]
+        first = colour.flat[0]
+        if first not in (0, 255) or (colour != first).any():
+            return
+    raise UserError(
+        f"all {len(pixels):,} images are black or white all over at decode.range = {bits}: nothing can "
+        "be learned from them. Look at the files: with 16 bits a channel set decode.range to the bits that they "
+        "fill; transparent ones need decode.channels: rgba"
+    )
