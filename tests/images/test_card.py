@@ -20,9 +20,8 @@ def test_the_network_s_card_takes_what_is_written(tmp_path):
 
 def test_ranges_go_along_where_there_are_any(tmp_path):
     card, normalisation, numbers = (tmp_path / f"{name}.json" for name in ("card", "normalisation", "numbers"))
-    write_card(
-        card, image_size=75, fit="crop", channels="grey", ranges={"integers": (0, 4095), "floats": (-1.5, 2.0)}
-    )
+    ranges = {"integers": (0, 4095), "floats": (-1.5, 2.0)}
+    write_card(card, image_size=75, fit="crop", channels="grey", ranges=ranges)
     normalisation.write_text('{"mean": [], "std": []}')
     numbers.write_text("[]")
     data = read_stored_data(card, normalisation, numbers)

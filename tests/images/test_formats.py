@@ -65,6 +65,10 @@ NAMED = {  # name of the file, content, what the reason says
     "13 bands.tif": (zeros(13, np.uint16, Tiff(photometric=1)), "TIFF of 13 channels, 16-bit integers"),
     "2 of 16 bits.tif": (zeros(2, np.uint16, Tiff(photometric=1, extra=(2,))), "TIFF of 2 channels, 16-bit"),
     "RGB of floats.tif": (zeros(3, np.float32, Tiff(tags=((339, 3),))), "TIFF of 3 channels, 32-bit floats"),
+    "RGB as grey.tif": (zeros(3, np.uint16, Tiff(photometric=1)), "PHOTOMETRIC=RGB"),
+    "planes.tif": (zeros(3, np.uint16, Tiff(planar=2)), "separate planes"),
+    "z.dcm": (bytes(300), "DICOM without the mark"),
+    "raw.tif": (encode(PHOTO, "TIFF", tiffinfo={271: "NIKON CORPORATION", 330: 8}), "NIKON"),
     "odd compression.tif": (raw((259, 34712)), "compression 34712"),
 }  # fmt: skip
 
@@ -93,6 +97,10 @@ def test_formats_that_pillow_reads_are_none_of_them(format):
 
 def test_an_ordinary_tiff_with_a_make_is_read():
     decode_image(encode(PHOTO, "TIFF", tiffinfo={271: "Canon"}), 32, "crop", "rgb", "a.tif")
+    decode_image(encode(PHOTO, "TIFF", tiffinfo={271: "Hamamatsu", 330: 8}), 32, "crop", "rgb", "a.tif")
+    floats = np.random.default_rng(0).random((9, 9, 1), np.float32)
+    planes, plain = (write_tiff(floats, Tiff(1, planar, tags=((339, 3),))) for planar in (2, 1))
+    assert np.array_equal(decode_image(planes, 9, "crop").pixels, decode_image(plain, 9, "crop").pixels)
     decode_image(encode(PHOTO, "TIFF", save_all=True, append_images=[PHOTO]), 32, "crop", "rgb", "a.tif")
 
 

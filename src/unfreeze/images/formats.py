@@ -44,6 +44,7 @@ SVG = Known("SVG, a drawing", f"{_DRAWING} rsvg-convert")
 PDF = Known("PDF", f"{_DRAWING} pdftoppm")
 EPS = Known("EPS or PostScript", f"{_DRAWING} Ghostscript")
 JPEG_XR = Known("JPEG XR", "save it as JPEG or TIFF, as with JxrDecApp")
+BARE_DICOM = Known("DICOM without the mark DICM", "write it as a file of today's standard, as with dcmconv")
 XCF = Known("XCF, a project of GIMP", "export it as PNG")
 VIDEO = Known("a video", "save its frames as JPEG or PNG, as with ffmpeg")
 AVIF = Known("AVIF", "this Pillow is built without it: install pillow 11.3 or newer")
@@ -119,6 +120,7 @@ SUFFIXES = {
     **{suffix: _raw(name) for suffix, name in RAW_SUFFIXES.items()},
     ".nii": NIFTI, ".fits": FITS, ".fit": FITS, ".exr": EXR, ".hdr": HDR, ".svg": SVG, ".svgz": SVG, ".pdf": PDF,
     ".eps": EPS, ".ps": EPS, ".ai": EPS, ".jxr": JPEG_XR, ".wdp": JPEG_XR, ".hdp": JPEG_XR, ".xcf": XCF,
+    ".dcm": BARE_DICOM, ".dicom": BARE_DICOM, ".ima": BARE_DICOM,
     ".mp4": VIDEO, ".mov": VIDEO, ".avi": VIDEO, ".mkv": VIDEO, ".webm": VIDEO, ".m4v": VIDEO, ".wmv": VIDEO,
     ".npy": NUMPY, ".npz": NUMPY, ".h5": HDF, ".hdf5": HDF,
 }  # fmt: skip
@@ -128,6 +130,11 @@ PACKED = (".gz", ".bz2", ".xz", ".zst")
 
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"mif2"}
 _AVIF_BRANDS = {b"avif", b"avis"}
+_CAMERAS = re.compile(
+    "nikon|canon|sony|pentax|ricoh|samsung|olympus|panasonic|leica|hasselblad|phase one|kodak|epson|mamiya|leaf",
+    re.IGNORECASE,
+)
+"""Beginnings of the makers that camera raw files name."""
 _THUMBNAIL = 1
 """The bit of a TIFF's NewSubfileType that marks a smaller copy of another picture."""
 _TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]+")
@@ -179,13 +186,15 @@ def refuse_tiff(image: "PILImage", name: str) -> Known | None:
     if suffix in RAW_SUFFIXES:
         return SUFFIXES[suffix]
     is_thumbnail, has_more = tags.get(254, 0) == _THUMBNAIL, 330 in tags  # NewSubfileType, SubIFDs
-    if has_more and (is_thumbnail or 271 in tags):  # Make
-        return _raw(str(tags.get(271, "TIFF")).strip() or "TIFF")
+    maker = str(tags.get(271, "TIFF")).strip()  # Make
+    if has_more and (is_thumbnail or _CAMERAS.match(maker)):  # other SubIFDs are smaller copies
+        return _raw(maker)
     if is_thumbnail:
         return Known("TIFF whose first picture is a thumbnail", "save the picture itself as a file of its own")
-    raw_mode = image.tile[0].args[0] if image.tile else ""
-    if tags.get(284) == 2 and max(tags.get(258, (1,))) > 8 and ";" not in raw_mode:  # PlanarConfiguration
-        return Known("uncompressed TIFF of 16 bits in separate planes", "save it interleaved, or with compression")
+    raw_mode, bits = image.tile[0].args[0] if image.tile else "", max(tags.get(258, (1,)))
+    in_planes = tags.get(284) == 2 and ";" not in raw_mode  # PlanarConfiguration
+    if in_planes and (bits == 16 or (bits > 16 and tags.prefix == b"MM")):
+        return Known(f"uncompressed TIFF of {bits} bits in separate planes", "save it interleaved, or compressed")
     return None
 
 
@@ -237,6 +246,8 @@ def _describe_tiff(data: bytes) -> str:
     except Exception:  # damaged tags make Pillow raise anything
         return "damaged TIFF, or a kind of TIFF that is not read"
     what = f"TIFF of {channels} channel{'s' * (channels != 1)}, {depth}-bit {kind}"
+    if channels in (3, 4) and tags.get(262) in (0, 1):  # PhotometricInterpretation
+        return f"{what} that are marked as grey: mark them as RGB, as with `gdal_translate -co PHOTOMETRIC=RGB`"
     if channels not in (1, 2, 3, 4):
         return (
             f"{what}: 1 (grey), 3 (RGB) or 4 (RGBA, CMYK) channels are read. Write three of them as a file, as "
