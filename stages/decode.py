@@ -5,9 +5,10 @@ from unfreeze.core.allocator import keep_freed_memory
 from unfreeze.core.console import run
 from unfreeze.core.params import load
 from unfreeze.images.bands import decode_bands
-from unfreeze.images.decode import DecodeParams, decode_tar
+from unfreeze.images.decode import decode_tar
 from unfreeze.images.members import ExtractedTar
 from unfreeze.images.outs import ImageFiles
+from unfreeze.images.params import DecodeParams
 
 
 def main() -> str:

@@ -76,7 +76,7 @@ def test_all_values_of_8_bits_survive_as_floats():
 
 def test_what_is_told_about_an_image():
     decoded = decode_image(encode(PHOTO.convert("P"), "GIF"), 32, "crop")
-    assert decoded[1:] == (70, 50, "P", "GIF")
+    assert decoded[1:] == (70, 50, "P", "GIF", None, ())
     assert decoded.pixels.shape == (32, 32, 3)
     assert decoded.pixels.dtype == np.uint8
 

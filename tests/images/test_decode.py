@@ -127,7 +127,7 @@ def test_a_tar_shorter_than_its_index(tmp_path):
 
 def test_a_giant_member_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(members, "MAX_BYTES", 1000)
-    pack(tmp_path, {"a.png": encode(PHOTO), "b.png": encode(Image.new("L", (9, 9)))})
+    pack(tmp_path, {"a.png": encode(PHOTO), "b.png": encode(Image.new("L", (9, 9), 7))})
     assert decode_folder(tmp_path) == Counts(images=1, rejected=1, other_files=0)
     assert read_rows(tmp_path / "out" / "rejected.csv")[0]["reason"] == "larger than 1,000 bytes"
 

@@ -8,6 +8,7 @@ the JSON files of their records instead.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +24,9 @@ from unfreeze.commands.sources import ImageFile, Source, find_image_files
 from unfreeze.core.console import UserError, progress
 from unfreeze.device.runtime import RuntimeParams, computes_half, start
 from unfreeze.images.bands import is_records_file, parse_records, read_record
-from unfreeze.images.convert import decode_image, is_candidate
+from unfreeze.images.convert import Rules, decode_image, is_candidate
 from unfreeze.images.members import Rejection
+from unfreeze.images.values import Extent, range_of_image, read_ranges
 from unfreeze.labels.standard import encode_numbers
 from unfreeze.task.base import Rule
 from unfreeze.task.kinds import build_task
@@ -104,6 +106,8 @@ class Classifier:
             raise UserError(f"{model} does not describe a network of this version of unfreeze ({error})") from None
         self.network = for_inference(network.to(self.fabric.device), computes_half(self.fabric))
         self.task = build_task(self.card.classes, self.card.thresholds)
+        self.rules = Rules(ranges=read_ranges(self.card.ranges))
+        self._warned: set[str] = set()
 
     @property
     def classes(self) -> list[str]:
@@ -194,8 +198,22 @@ class Classifier:
 
     def _decode_file(self, file: ImageFile) -> Iterator[SourceImage]:
         card = self.card
-        pixels = decode_image(file.read(), card.stored_size, card.fit, card.channels).pixels
-        yield SourceImage(path=file.path, pixels=pixels)
+        name = Path(file.path).name
+        image = decode_image(file.read(), card.stored_size, card.fit, card.channels, name, self.rules)
+        if image.extent:
+            self._warn_of_range(file.path, image.extent)
+        yield SourceImage(path=file.path, pixels=image.pixels)
+
+    def _warn_of_range(self, path: str, extent: Extent) -> None:
+        """Say once where a kind of values of more than 8 bits was not among the training images."""
+        if extent.kind in self.rules.ranges or extent.kind in self._warned:
+            return
+        self._warned.add(extent.kind)
+        black, white = range_of_image(extent)
+        logging.getLogger(__name__).warning(
+            f"{path} holds {extent.kind} of more than 8 bits a channel, and {self.path} was trained without such "
+            f"images: {black:,} is black and {white:,} white"
+        )
 
     def _decode_records(self, file: ImageFile) -> Iterator[SourceImage]:
         """Yield each record of a JSON file, as `path/id`."""

@@ -24,8 +24,9 @@ from unfreeze.core.arrays import open_array
 from unfreeze.core.console import UserError
 from unfreeze.core.files import replacing, write_json
 from unfreeze.device.runtime import RuntimeParams, start
-from unfreeze.images.convert import decode_image
+from unfreeze.images.convert import Rules, decode_image
 from unfreeze.images.members import Rejection
+from unfreeze.images.values import read_ranges
 from unfreeze.task.kinds import build_task
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def _describe(card: Card) -> dict[str, object]:
             "channels": card.channels,
             "range": [0, 1],
         },
+        **({"ranges_of_more_than_8_bits": card.ranges} if card.ranges else {}),
         "normalisation_inside": {"mean": card.mean, "std": card.std},
         "output": {"name": "probabilities", "shape": ["batch", len(card.classes)], "type": "float32"},
         "thresholds": card.thresholds,
@@ -159,7 +161,8 @@ def _open_pixels(card: Card) -> np.ndarray | None:
 
 def _decode_file(path: Path, card: Card) -> np.ndarray:
     try:
-        return decode_image(path.read_bytes(), card.stored_size, card.fit, card.channels).pixels
+        rules = Rules(ranges=read_ranges(card.ranges))
+        return decode_image(path.read_bytes(), card.stored_size, card.fit, card.channels, path.name, rules).pixels
     except (Rejection, OSError) as error:
         raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 

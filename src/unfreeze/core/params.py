@@ -20,7 +20,7 @@ from unfreeze.core.paths import PARAMS, PIPELINE
 SECTIONS = {
     "seed": "unfreeze.core.params:Seed",
     "extract": "unfreeze.archive.extract:ExtractParams",
-    "decode": "unfreeze.images.decode:DecodeParams",
+    "decode": "unfreeze.images.params:DecodeParams",
     "split": "unfreeze.labels.params:SplitParams",
     "model": "unfreeze.model.backbone:ModelParams",
     "head": "unfreeze.model.head:HeadParams",

@@ -22,9 +22,9 @@ from unfreeze.core.arrays import ArrayWriter
 from unfreeze.core.console import UserError, progress
 from unfreeze.images.card import write_card
 from unfreeze.images.convert import Channels
-from unfreeze.images.decode import DecodeParams
 from unfreeze.images.members import ExtractedTar, Member, Rejection, iterate_members, read_index, select_files
 from unfreeze.images.outs import IMAGE_COLUMNS, Counts, ImageFiles, write_rejections
+from unfreeze.images.params import DecodeParams
 
 BANDS = ("band_1", "band_2")
 READ_BYTES = 1 << 20

@@ -1,31 +1,26 @@
 """Converts one image file's bytes to uint8 pixels of a given size, upright."""
 
-import io
 import re
-import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from unfreeze.images.deep import is_deep, measure_upper_bytes, read_raw_mode, scale_deep
+from unfreeze.images.fit import Fit, resample
 from unfreeze.images.members import Rejection
+from unfreeze.images.opener import limit_pixels, open_image
+from unfreeze.images.values import Extent, Kind, Range, measure, range_of_bits, range_of_image, scale_to_uint8
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-Fit = Literal["crop", "squish", "pad"]
 Channels = Literal["rgb", "grey", "rgba", "bands_mean", "bands_ratio"]
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom, in pixels."""
 
 CHANNEL_COUNTS = {"rgb": 3, "grey": 1, "rgba": 4}
 """How many channels are stored of an image file."""
-
-FORMATS = (
-    *("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "ICNS", "PCX"),
-    *("PSD", "QOI", "SGI", "SUN", "DDS", "DIB"),
-)
-"""What Pillow decodes by itself, in the order of trying. EPS is left out: it would run Ghostscript."""
 
 NOT_IMAGES = re.compile(
     r"""[.](
@@ -56,6 +51,27 @@ _FROM_THE_RIGHT, _FROM_BELOW = (2, 3, 6, 7), (3, 4, 7, 8)
 """Orientations that put the end of a stored line at the left, or the end of a stored column at the top."""
 
 
+MAX_PIXELS = 200_000_000
+"""The largest image that is read, unless told otherwise: photographs of telephones have 108 million pixels."""
+
+FRAMES = "holds several frames or pages: the first is taken"
+CHANNELS_LEFT_OUT = "TIFF with more channels than RGB, RGBA or CMYK has: the first are taken"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What holds for every image of a data set, beside its size."""
+
+    max_pixels: int = MAX_PIXELS
+    """Images of more pixels are rejected: `decode.max_pixels`."""
+    ranges: Mapping[Kind, Range] = field(default_factory=dict)
+    """Of values of more than 8 bits. A kind without a range gets one for each image alone
+    (`values.range_of_image`)."""
+
+
+STANDARD = Rules()
+
+
 class DecodedImage(NamedTuple):
     """One image's pixels, and what its file was."""
 
@@ -68,6 +84,10 @@ class DecodedImage(NamedTuple):
     """Pillow's mode of the source, such as `RGB`, `P` or `I;16`."""
     format: str
     """Pillow's name of the source's format, such as `JPEG`, recognised by its content."""
+    extent: Extent | None = None
+    """Of the source's values, where it has more than 8 bits a channel."""
+    notes: tuple[str, ...] = ()
+    """What of the source is left out."""
 
 
 def is_candidate(path: str) -> bool:
@@ -80,7 +100,9 @@ def is_candidate(path: str) -> bool:
     return not (NOT_IMAGES.fullmatch(name.suffix) or name.name.startswith(".") or "__MACOSX" in name.parts)
 
 
-def decode_image(data: bytes, image_size: int, fit: Fit, channels: Channels = "rgb") -> DecodedImage:
+def decode_image(
+    data: bytes, image_size: int, fit: Fit, channels: Channels = "rgb", name: str = "", rules: Rules = STANDARD
+) -> DecodedImage:
     """Decode an image file's content to `image_size` x `image_size` pixels of `channels` (no bands), upright.
 
     The content decides on the format. Of an animation or a stack of pages the first one is taken. Resampling is
@@ -98,11 +120,8 @@ def decode_image(data: bytes, image_size: int, fit: Fit, channels: Channels = "r
       profiles are ignored, as by every common training library.
     - anything with transparency (`RGBA`, `LA`, `PA`, or a transparent colour): laid on white, as viewers show
       it. What a file holds under transparent pixels is arbitrary.
-    - 16 bits a channel (`I;16`, 16-bit RGB): the upper byte, so that 65,535 is white, never clipped.
-    - `I` (wider integers): as 16 bits where the values fit into 0..65,535, else stretched from minimum to
-      maximum.
-    - `F` (floating point): the smallest of 1, 255 and 65,535 that no value exceeds is white. An image with
-      negative or larger values is stretched from minimum to maximum.
+    - more than 8 bits a channel (`I;16`, `I`, `F`, 16-bit RGB): `rules.ranges`, the same for the whole data set
+      (`values.scale_to_uint8`). Without one, 65,535 is white.
 
     `grey` is the luma of that RGB (ITU-R 601); of a grey image it is the image itself. `rgba` is not laid on
     white: transparency is the fourth channel, 255 where the image is opaque, and pixels that nobody can see are 0
@@ -114,47 +133,44 @@ def decode_image(data: bytes, image_size: int, fit: Fit, channels: Channels = "r
     RMSE of 0.5 levels of 255 and by 3 at most, and take 37 to 60% of the time (benchmarks/decode.py). Smaller
     JPEGs and all other formats are exact.
 
+    Args:
+        name: of the file. Its suffix alone tells some camera raw files from other TIFFs.
+
     Raises:
         Rejection: empty, a Git-LFS pointer, no image, too large, truncated or damaged. A damaged EXIF block
             alone is no reason: the image is then taken as it lies.
     """
-    from PIL import Image
+    from PIL.Image import Transpose
 
-    _check_signature(data)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's complaints about odd metadata
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with limit_pixels(rules.max_pixels):
         try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            with open_image(data, name, rules.max_pixels) as image:
                 mode, format, (width, height) = image.mode, image.format or "", image.size
                 divisor = _draft_jpeg(image, image_size, fit)
+                raw_mode = read_raw_mode(image)
                 image.load()
                 orientation = _read_orientation(image)
-                converted = _convert_mode(image, channels)
+                reduced, extent = _reduce_to_8_bits(image, data, raw_mode, rules.ranges)
+                converted = _convert_mode(reduced, channels)
+                notes = _find_notes(image)
+        except Rejection:
+            raise
         except Exception as error:  # whatever a hostile file makes a decoder raise, MemoryError included
-            raise Rejection(_describe(error)) from None
+            raise Rejection(_describe(error, rules.max_pixels)) from None
     if orientation in _UPRIGHT:
-        converted = converted.transpose(Image.Transpose[_UPRIGHT[orientation]])
+        converted = converted.transpose(Transpose[_UPRIGHT[orientation]])
         width, height = (height, width) if orientation >= 5 else (width, height)
     # JPEG fills its blocks up: the last pixel of a draft's line or column may lie partly beyond the image.
     left = converted.width - width / divisor if orientation in _FROM_THE_RIGHT else 0
     top = converted.height - height / divisor if orientation in _FROM_BELOW else 0
     area = (left, top, left + width / divisor, top + height / divisor)
-    pixels = _resample(converted, area, (width, height), image_size, fit)
+    pixels = resample(converted, area, (width, height), image_size, fit)
     pixels = pixels.reshape(image_size, image_size, -1)
     if channels == "rgba":
         pixels = np.where(pixels[..., 3:] > 0, pixels, 0)
-    return DecodedImage(pixels=pixels, width=width, height=height, mode=mode, format=format)
-
-
-def _check_signature(data: bytes) -> None:
-    """Reject known content that is no usable image, with a reason that helps more than Pillow's."""
-    if not data:
-        raise Rejection("empty file")
-    if data.startswith(b"version https://git-lfs"):
-        raise Rejection("Git-LFS pointer instead of the file; run git lfs pull before packing the archive")
-    if data[4:12] in (b"ftypheic", b"ftypheix"):
-        raise Rejection("HEIC, which Pillow cannot read; convert it to JPEG")
+    return DecodedImage(
+        pixels=pixels, width=width, height=height, mode=mode, format=format, extent=extent, notes=notes
+    )
 
 
 def _draft_jpeg(image: "PILImage", image_size: int, fit: Fit) -> int:
@@ -177,12 +193,45 @@ def _read_orientation(image: "PILImage") -> int:
         return 1
 
 
-def _convert_mode(image: "PILImage", channels: Channels) -> "PILImage":
-    """Convert an image of any mode to `RGB`, `L` or `RGBA`, as `decode_image` documents."""
+def _reduce_to_8_bits(
+    image: "PILImage", data: bytes, raw_mode: str, ranges: Mapping[Kind, Range]
+) -> tuple["PILImage", Extent | None]:
+    """Scale a loaded image to 8 bits a channel; return it with the extent of its values, None for 8 bits."""
     from PIL import Image
 
     if image.mode.startswith("I") or image.mode == "F":
-        image = Image.fromarray(_scale_to_uint8(np.asarray(image)))
+        values = np.asarray(image)
+        if values.dtype.itemsize == 2:
+            values = values.astype(np.uint16, copy=False)  # in the byte order of this machine
+        extent = measure(values)
+        scale = ranges.get(extent.kind) or range_of_image(extent)
+        return Image.fromarray(scale_to_uint8(values, scale)), extent
+    if is_deep(image, raw_mode):
+        extent = measure_upper_bytes(image, raw_mode)
+        scale = ranges.get("integers") or range_of_bits(16)
+        return image if scale == range_of_bits(16) else scale_deep(image, data, raw_mode, scale), extent
+    return image, None
+
+
+def _find_notes(image: "PILImage") -> tuple[str, ...]:
+    """Tell what of a loaded image is left out."""
+    notes = []
+    if image.format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "DICOM"):
+        try:
+            several = getattr(image, "is_animated", False)
+        except Exception:  # only a later frame is damaged
+            several = True
+        if several:
+            notes.append(FRAMES)
+    if image.format == "TIFF" and image.tag_v2.get(277, 1) > len(image.getbands()):  # SamplesPerPixel
+        notes.append(CHANNELS_LEFT_OUT)
+    return tuple(notes)
+
+
+def _convert_mode(image: "PILImage", channels: Channels) -> "PILImage":
+    """Convert an image of 8 bits a channel to `RGB`, `L` or `RGBA`, as `decode_image` documents."""
+    from PIL import Image
+
     if channels == "rgba":
         return image.convert("RGBA")
     if image.has_transparency_data:
@@ -194,65 +243,11 @@ def _convert_mode(image: "PILImage", channels: Channels) -> "PILImage":
     return rgb.convert("L") if channels == "grey" else rgb
 
 
-def _scale_to_uint8(values: np.ndarray) -> np.ndarray:
-    """Scale grey values of 16 or more bits, `[height, width]`, to uint8, as `decode_image` documents."""
-    if values.dtype.itemsize == 2:
-        return (values >> 8).astype(np.uint8)
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite([low, high]).all():
-        raise ValueError("values that are no finite numbers")
-    whites = (65535,) if values.dtype.kind == "i" else (1, 255, 65535)
-    black, white = 0.0, next((white for white in whites if high <= white), np.inf)
-    if low < 0 or white == np.inf:
-        black, white = low, high
-    # 256 equal steps, which give the upper byte for 0..65,535 and the value itself for 0..255
-    scaled = (values.astype(np.float64) - black) / (white - black or 1.0)
-    return np.minimum(scaled * 256, 255).astype(np.uint8)
+def _describe(error: Exception, max_pixels: int) -> str:
+    """Describe what a decoder raised in one short line that is the same in every run."""
+    from PIL import Image
 
-
-def _describe(error: Exception) -> str:
-    """Describe what Pillow raised in one short line that is the same in every run."""
-    from PIL import Image, UnidentifiedImageError
-
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image of a known format"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
+        return f"more than {max_pixels:,} pixels (decode.max_pixels)"
     text = " ".join(str(error).split())[:200]
     return f"damaged ({text or type(error).__name__})"
-
-
-def _resample(image: "PILImage", area: Box, source: tuple[int, int], size: int, fit: Fit) -> np.ndarray:
-    """Resample the `area` of an image to uint8 `[size, size, C]`, or `[size, size]` of mode `L`.
-
-    `source` holds the width and height in pixels before decoding: all proportions are taken from them.
-    """
-    from PIL.Image import Resampling
-
-    width, height = source
-    if fit == "squish":
-        return np.asarray(image.resize((size, size), Resampling.BILINEAR, box=area))
-    if fit == "crop":
-        divisor = width / (area[2] - area[0])  # a power of 2, so that nothing is rounded
-        left, top, right, bottom = (edge / divisor for edge in _compute_crop(width, height, size))
-        box = (area[0] + left, area[1] + top, area[0] + right, area[1] + bottom)
-        return np.asarray(image.resize((size, size), Resampling.BILINEAR, box=box))
-    new_width = max(1, size * width // max(width, height))
-    new_height = max(1, size * height // max(width, height))
-    left, top = (size - new_width) // 2, (size - new_height) // 2
-    pixels = np.asarray(image.resize((new_width, new_height), Resampling.BILINEAR, box=area))
-    margins = [(top, size - new_height - top), (left, size - new_width - left), (0, 0)]
-    return np.pad(pixels, margins[: pixels.ndim], mode="reflect")
-
-
-def _compute_crop(width: int, height: int, size: int) -> Box:
-    """Compute the part of the source that torchvision's Resize(size) and CenterCrop(size) together keep."""
-    short = min(width, height)
-    new_width, new_height = size * width // short, size * height // short
-    left, top = round((new_width - size) / 2), round((new_height - size) / 2)
-    return (
-        left * width / new_width,
-        top * height / new_height,
-        (left + size) * width / new_width,
-        (top + size) * height / new_height,
-    )

@@ -1,6 +1,7 @@
 """The files that decoding writes, of images and of records alike."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -48,23 +49,33 @@ class Counts(NamedTuple):
 
 
 def write_rejections(path: Path, rejections: Sequence[tuple[str, str]], candidates: int, max_share: float) -> None:
-    """Write (path, reason) of every rejected file, and stop where too few of the `candidates` are left.
+    """Write (path, reason) of every rejected file, say why, and stop where too few of the `candidates` are left.
 
     Raises:
         UserError: all candidates, or more than `max_share` (0..1) of them, are rejected. It lists the most common
             reasons, each with its first files.
     """
     tables.write_rows(path, ("path", "reason"), rejections)
-    if len(rejections) < candidates and len(rejections) / candidates <= max_share:
+    if not rejections:
         return
-    names: dict[str, list[str]] = {}
-    for name, reason in rejections:
-        names.setdefault(reason, []).append(name)
-    reasons = sorted(names, key=lambda reason: len(names[reason]), reverse=True)
-    lines = [f"  {few(names[reason])}: {reason}" for reason in reasons[:LISTED]]
-    if others := sum(len(names[reason]) for reason in reasons[LISTED:]):
-        lines.append(f"  ... and {others:,} more, for {len(reasons) - LISTED:,} other reasons")
+    lines = [f"  {line}" for line in group_by_reason(rejections)]
+    if len(rejections) < candidates and len(rejections) / candidates <= max_share:
+        head = f"{len(rejections):,} of {candidates:,} images cannot be used (all are in {path}):"
+        logging.getLogger(__name__).warning("\n".join([head, *lines]))
+        return
     raise UserError(
         f"{len(rejections):,} of {candidates:,} images cannot be used, decode.max_rejected allows a share of "
         f"{max_share}; mend or remove these files (all are in {path}) or raise the share:\n" + "\n".join(lines)
     )
+
+
+def group_by_reason(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Return one line for each reason of (path, reason), the most common first, with its first five paths."""
+    names: dict[str, list[str]] = {}
+    for name, reason in pairs:
+        names.setdefault(reason, []).append(name)
+    reasons = sorted(names, key=lambda reason: len(names[reason]), reverse=True)
+    lines = [f"{few(names[reason])}: {reason}" for reason in reasons[:LISTED]]
+    if others := sum(len(names[reason]) for reason in reasons[LISTED:]):
+        lines.append(f"... and {others:,} more, for {len(reasons) - LISTED:,} other reasons")
+    return lines

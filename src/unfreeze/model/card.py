@@ -1,7 +1,7 @@
 """The file of a trained module: its weights, and a card that says what else is needed to use them."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ class StoredData:
     """`mean` and `std` a channel of measured values; both empty for images."""
     numbers: list[dict[str, Any]]
     """How each number beside the images is standardised (`labels.standard.number_statistics`)."""
+    ranges: dict[str, list[float]] = field(default_factory=dict)
+    """Black and white of `integers` and of `floats` of more than 8 bits (`images.values`); empty where every image
+    has 8 bits."""
 
 
 def read_stored_data(images: Path, normalisation: Path, numbers: Path) -> StoredData:
@@ -71,6 +74,16 @@ class Card:
     thresholds: dict[str, list[float]]
     """With several labels an image: the probabilities `[C]` from which on each label counts, by rule (`global` or
     `per_label`), tuned on the plain views of the validation images. Empty with one class an image."""
+    ranges: dict[str, list[float]] = field(default_factory=dict)
+    """Black and white of images of more than 8 bits a channel (`StoredData.ranges`). The file has no such key
+    where every training image has 8 bits."""
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return what the file holds."""
+        fields = asdict(self)
+        if not self.ranges:
+            del fields["ranges"]
+        return fields
 
 
 def write_module(path: Path, module: nn.Module, card: dict) -> None:

@@ -1,7 +1,7 @@
 """The whole network: backbone and head, layer groups, freezing, and the files of trained networks and heads."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -87,7 +87,7 @@ class Network(nn.Module):
 
 def save_network(path: Path, network: Network, card: Card) -> None:
     """Write the network and all that `load_network` needs, in one file."""
-    write_module(path, network, asdict(card))
+    write_module(path, network, card.to_fields())
 
 
 def load_network(path: Path) -> tuple[Network, Card]:
@@ -185,6 +185,7 @@ def assemble(
         augment=augment,
         seed=seed,
         thresholds={},
+        ranges=data.ranges,
         **trained.params.model_dump(),
     )
     return Network(backbone, trained.head), card, trained.lr
