@@ -17,6 +17,7 @@ The rules, whatever the format:
 
 import hashlib
 import logging
+import posixpath
 import shutil
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -211,7 +212,7 @@ def _summarise(source: Path, unpacker: Unpacker) -> Summary:
 
 
 def _refuse_twins(apart: dict[str, str], rows: Iterable[Row]) -> None:
-    """Refuse two archives, unpacked into folders called as they, that hold the same files: a downloaded copy.
+    """Refuse two archives of one folder, unpacked apart, that hold the same files: an archive and its copy.
 
     Args:
         apart: the folders, each with what its archive is called.
@@ -224,10 +225,10 @@ def _refuse_twins(apart: dict[str, str], rows: Iterable[Row]) -> None:
         for folder in list_parents(path) if apart else ():
             if folder in digests and sha256:
                 digests[folder].update(f"{path[len(folder) :]}\0{sha256}\0".encode())
-    first: dict[str, str] = {hashlib.sha256().hexdigest(): ""}
+    seen: dict[tuple[str, bytes], str] = {}
     for folder, digest in digests.items():
-        twin = first.setdefault(digest.hexdigest(), folder)
-        if twin not in ("", folder):
+        twin = seen.setdefault((posixpath.dirname(folder), digest.digest()), folder)
+        if twin != folder and digest.digest() != hashlib.sha256().digest():
             raise UserError(
                 f"{apart[twin]} and {apart[folder]} hold the same files; leave one of them out with extract.skip"
             )
