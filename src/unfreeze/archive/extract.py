@@ -140,7 +140,11 @@ def extract(
     Raises:
         UserError: naming the archive, the member and the reason. The files of an earlier run stay then.
     """
-    _check_source(source, destination.tar)
+    check_source(source)
+    if destination.tar.absolute().parent.resolve().is_relative_to(source.resolve()):
+        raise UserError(
+            f"extract.source {source} holds the pipeline's own {destination.tar}; name a folder of its own"
+        )
     swap_tables = replacing_folder(destination.tables) if destination.tables else nullcontext()
     try:
         _remove_scratch(destination.tar.parent)
@@ -170,7 +174,8 @@ def extract(
     return summary
 
 
-def _check_source(source: Path, tar: Path) -> None:
+def check_source(source: Path) -> None:
+    """Raise UserError if a source is not there."""
     if not source.exists():
         if source.is_symlink():
             raise UserError(f"extract.source {source} is a link to {source.readlink()}, which is not there")
@@ -178,8 +183,6 @@ def _check_source(source: Path, tar: Path) -> None:
         names = sorted(entry.name for entry in here.iterdir())
         listing = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
         raise UserError(f"extract.source {source} is not there; {here} holds: {listing or 'nothing'}")
-    if tar.absolute().parent.resolve().is_relative_to(source.resolve()):
-        raise UserError(f"extract.source {source} holds the pipeline's own {tar}; name a folder of its own")
 
 
 def _remove_scratch(folder: Path) -> None:
@@ -188,15 +191,20 @@ def _remove_scratch(folder: Path) -> None:
         shutil.rmtree(scratch)
 
 
-def _summarise(source: Path, unpacker: Unpacker) -> Summary:
-    writer = unpacker.writer
+def describe_skipped(unpacker: Unpacker) -> list[str]:
+    """Say what was skipped, with examples."""
     links = "{} to a folder, to nothing or to what is left out skipped"
     remarks = (
         unpacker.junk.describe("hidden or junk {} skipped"),
         unpacker.selection.left_out.describe("{} left out by extract.only and extract.skip"),
-        writer.links_skipped.describe(links, noun="link"),
+        unpacker.writer.links_skipped.describe(links, noun="link"),
     )
-    remarks = tuple(filter(None, remarks))
+    return list(filter(None, remarks))
+
+
+def _summarise(source: Path, unpacker: Unpacker) -> Summary:
+    writer = unpacker.writer
+    remarks = tuple(describe_skipped(unpacker))
     sizes = [size for path, _, size, _ in writer.rows() if not path.endswith("/")]
     if not sizes:
         raise UserError(f"{source} holds no files" + (f" but {', '.join(remarks)}" if remarks else ""))

@@ -55,7 +55,7 @@ class Unpacker:
             folder that is called as the archive.
 
     Attributes:
-        writer, budget: as given.
+        writer, budget, places: as given.
         archives: how many were unpacked.
         apart: the folders of those that were unpacked apart, each with what its archive is called in messages.
         junk: hidden files and junk.
@@ -77,7 +77,7 @@ class Unpacker:
         self._scratch = scratch
         self._password = password
         self._encoding = options.names
-        self._places = places
+        self.places = places
         self.archives = 0
         self.apart: dict[str, str] = {}
         self.junk = Tally()
@@ -94,6 +94,11 @@ class Unpacker:
             if volume_number(source) > 1:
                 raise UserError(f"{source} is not the first part of its archive; name {name_volume(source, 1)}")
             self._take_archive(source, Origin(where=str(source), depth=1))
+
+    def finish(self) -> None:
+        """Check that every pattern was of use, and finish the writer."""
+        self.selection.check_matched()
+        self.writer.finish()
 
     def _take_path(self, path: Path, name: str, root: Origin) -> None:
         """Take a file or folder of the user's source folder; unpack it if it is an archive."""
@@ -137,7 +142,7 @@ class Unpacker:
             depth=holder.depth + 1,
             chosen=holder.chosen or self.selection.chooses(path),
         )
-        return replace(origin, apart=origin.place in self._places)
+        return replace(origin, apart=origin.place in self.places)
 
     def _take_archive(self, path: Path, origin: Origin) -> None:
         """Unpack an archive that is a file on disk; of several parts, `path` is the first."""
@@ -216,13 +221,17 @@ class Unpacker:
         elif is_archive:
             stream = io.BufferedReader(ChunkStream(chunks))
             self._unpack(stream, posixpath.basename(path), self._enter(origin, member.name, path, label))
-        elif member.size is None:
+        elif member.size is None and self.writer.needs_size:
             with self._spool(path, chunks) as (whole, size):
                 self.writer.add_file(path, size, _read_chunks(whole), label, origin)
         else:
             self.writer.add_file(path, member.size, chunks, label, origin)
+        self._finish_member(chunks)
+
+    def _finish_member(self, chunks: Iterable[bytes]) -> None:
+        """Decode what is skipped too: checksums stand at the end."""
         for _ in chunks:
-            pass  # a solid archive is one stream and checksums stand at the end: decode what is skipped too
+            pass
 
     @contextmanager
     def _spool(self, name: str, chunks: Iterable[bytes]) -> Iterator[tuple[BinaryIO, int]]:
@@ -236,7 +245,9 @@ class Unpacker:
                 yield file, path.stat().st_size
 
 
-def unpack_source(source: Path, start: Callable[[frozenset[Place]], Unpacker]) -> Unpacker:
+def unpack_source(
+    source: Path, start: Callable[[frozenset[Place]], Unpacker], tell: Callable[[str], None] = log.warning
+) -> Unpacker:
     """Unpack a source.
 
     Where names of archives in one folder collide, all is done again with these archives unpacked apart. That ends,
@@ -244,6 +255,7 @@ def unpack_source(source: Path, start: Callable[[frozenset[Place]], Unpacker]) -
 
     Args:
         start: makes an unpacker, given its `places`.
+        tell: takes each of the unpackers' notes, once.
 
     Returns:
         The last unpacker; its writer is finished.
@@ -256,15 +268,14 @@ def unpack_source(source: Path, start: Callable[[frozenset[Place]], Unpacker]) -
             with unpacker.budget.bar:
                 unpacker.take_source(source)
                 if not unpacker.writer.collisions:
-                    unpacker.selection.check_matched()
-                    unpacker.writer.finish()
+                    unpacker.finish()
                     return unpacker
         finally:
             for collision in unpacker.writer.collisions.values():
                 unpacker.notes.append(f"{collision}: each archive there is unpacked into a folder called as it")
             for note in unpacker.notes:
                 if note not in told:
-                    log.warning(note)
+                    tell(note)
                     told.add(note)
         places |= unpacker.writer.collisions.keys()
 

@@ -45,6 +45,9 @@ class TarWriter:
             there are any, the tar is of no use: unpack these archives apart (`Unpacker`) to a new one.
     """
 
+    needs_size = True
+    """Whether `add_file` has to be told sizes."""
+
     def __init__(self, tar: BinaryIO) -> None:
         self._tar = tar
         self._data: dict[str, _Data] = {}
