@@ -29,6 +29,8 @@ def find_fault(path: str) -> str | None:
         return "is absolute"
     if "\\" in path:
         return "has a backslash"
+    if path.isascii() and path.isprintable():  # nearly all are
+        return None
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in path):
         return "has control characters or is not UTF-8"
     return None

@@ -38,6 +38,7 @@ class Selection:
     def __init__(self, only: tuple[str, ...] = (), skip: tuple[str, ...] = ()) -> None:
         self._only = _Patterns("extract.only", only)
         self._skip = _Patterns("extract.skip", skip)
+        self._takes_all = not (only or skip)
         self._seen: dict[tuple[str, str], str] = {}
         self.left_out = Tally()
 
@@ -48,6 +49,8 @@ class Selection:
             kind: a link is a file. An archive that `extract.only` does not match may hold what it does.
             chosen: whether `extract.only` takes an archive that holds it.
         """
+        if self._takes_all:
+            return True
         is_folder = kind == "folder"
         self._note(path, is_folder)
         # Both are asked always: a pattern is at fault only if it matches nothing at all.
@@ -67,7 +70,7 @@ class Selection:
 
     def _note(self, path: str, is_folder: bool) -> None:
         """Remember one path of each folder and suffix, for messages."""
-        if (self._only.patterns or self._skip.patterns) and len(self._seen) < MAX_EXAMPLES:
+        if len(self._seen) < MAX_EXAMPLES:
             key = (path, "/") if is_folder else (posixpath.dirname(path), posixpath.splitext(path)[1])
             self._seen.setdefault(key, path)
 

@@ -66,14 +66,15 @@ class ZipNames:
             tell(f"{len(others):,} names are not UTF-8 and read as cp437, such as {example!r}; if wrong, {hint}")
         elif vague and not others and encoding != AUTO:
             tell(f"all names are valid UTF-8 and read as that, not as extract.names = {encoding}")
-        names = [name for member in members if "\\" in (name := self.read(member))]
-        if names and not any("/" in self.read(member) for member in members):
-            tell(f"backslashes in names are read as slashes, because no name has a slash, such as {names[0]!r}")
+        name = next((name for name in map(self.read, members) if "\\" in name), None)
+        if name is not None and not any("/" in name for name in map(self.read, members)):
+            tell(f"backslashes in names are read as slashes, because no name has a slash, such as {name!r}")
             self._separator = "\\"
 
     def read(self, member: zipfile.ZipInfo) -> str:
         """Read a member's name, with slashes between its folders."""
-        return self._decode(member).replace(self._separator, "/")
+        name = self._decode(member)
+        return name if self._separator == "/" else name.replace(self._separator, "/")
 
     def _decode(self, member: zipfile.ZipInfo) -> str:
         if (stated := _read_stated(member)) is not None:
