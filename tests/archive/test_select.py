@@ -111,10 +111,18 @@ def test_an_archive_inside_is_matched_like_a_folder_and_its_members_by_their_fin
     ("only", "chest/trian", "chest/train/"),
     ("skip", "Masks", "chest/train/masks/"),
     ("skip", "*.jpg", "chest/train/1.jpeg"),
+    ("skip", "*_Mask.png", "are: chest/1_mask.png"),
     ("only", ".git", "chest"),
 ])  # fmt: skip
 def test_a_pattern_that_matches_nothing_is_an_error_that_shows_what_is_near(key, pattern, near, tmp_path, unpack):
-    files = {"chest/train/1.jpeg": CAT, "chest/train/masks/1.png": CAT, "labels.csv": b"x", ".git/x": b"x"}
+    files = {
+        "chest/1.png": CAT,
+        "chest/1_mask.png": CAT,
+        "chest/train/1.jpeg": CAT,
+        "chest/train/masks/1.png": CAT,
+        "labels.csv": b"x",
+        ".git/x": b"x",
+    }
     with pytest.raises(UserError) as caught:
         unpack(make_zip(tmp_path / "a.zip", files), **{key: (pattern,)})
     message = str(caught.value)

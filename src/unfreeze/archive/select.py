@@ -39,7 +39,7 @@ class Selection:
         self._only = _Patterns("extract.only", only)
         self._skip = _Patterns("extract.skip", skip)
         self._takes_all = not (only or skip)
-        self._seen: dict[tuple[str, str], str] = {}
+        self._seen: dict[str, str] = {}
         self.left_out = Tally()
 
     def take(self, path: str, kind: Kind = "file", chosen: bool = False) -> bool:
@@ -69,10 +69,10 @@ class Selection:
         self._skip.match(path, is_folder)
 
     def _note(self, path: str, is_folder: bool) -> None:
-        """Remember one path of each folder and suffix, for messages."""
+        """Remember one of the paths that differ in numbers only, for messages."""
         if len(self._seen) < MAX_EXAMPLES:
-            key = (path, "/") if is_folder else (posixpath.dirname(path), posixpath.splitext(path)[1])
-            self._seen.setdefault(key, path)
+            key = posixpath.join(posixpath.dirname(path), re.sub(r"\d+", "0", posixpath.basename(path)))
+            self._seen.setdefault(f"{path}/" if is_folder else key, f"{path}/" if is_folder else path)
 
     def check_matched(self) -> None:
         """Check that every pattern matched something.
@@ -85,13 +85,13 @@ class Selection:
                 near = self._list_nearest(pattern)
                 there = f"the nearest paths are: {', '.join(near)}" if near else "there are no paths"
                 raise UserError(
-                    f"{patterns.key}: {pattern!r} matches nothing; {there} (`*` stops at a slash, `**` does not; "
-                    "a pattern with a slash starts at the top; hidden files and junk never come out)"
+                    f"{patterns.key}: {pattern!r} matches nothing; {there} (case counts; `*` stops at a slash, "
+                    "`**` does not; a pattern with a slash starts at the top; hidden files and junk never come out)"
                 )
 
     def _list_nearest(self, pattern: str) -> list[str]:
         paths = set(self._seen.values())
-        paths |= {f"{parent}/" for path in paths for parent in list_parents(path)}
+        paths |= {f"{parent}/" for path in paths for parent in list_parents(path.rstrip("/"))}
         plain = pattern.strip("/").casefold()
 
         def score(path: str) -> float:

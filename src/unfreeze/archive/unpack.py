@@ -272,7 +272,9 @@ def unpack_source(
                     return unpacker
         finally:
             for collision in unpacker.writer.collisions.values():
-                unpacker.notes.append(f"{collision}: each archive there is unpacked into a folder called as it")
+                unpacker.notes.append(
+                    f"{collision}: each archive in that folder is unpacked into a folder called as it"
+                )
             for note in unpacker.notes:
                 if note not in told:
                     tell(note)
