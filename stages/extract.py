@@ -20,6 +20,7 @@ def main() -> str:
         destination=Destination(tar=paths.EXTRACTED_TAR, index=paths.EXTRACTED_CSV, tables=paths.TABLES),
         max_bytes=params.max_bytes,
         password=password,
+        options=params.read_options(),
     )
 
     # 3. Say what came out.

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from unfreeze.archive.extract import Destination, Summary, extract
+from unfreeze.archive.select import ReadOptions
 
 
 class Result:
@@ -26,10 +27,10 @@ class Result:
 
 @pytest.fixture
 def unpack(tmp_path: Path) -> Callable[..., Result]:
-    def run(source: Path, max_bytes: int = 10**9, password: str | None = None) -> Result:
+    def run(source: Path, max_bytes: int = 10**9, password: str | None = None, **options) -> Result:
         out = tmp_path / "out"
         destination = Destination(tar=out / "out.tar", index=out / "out.csv", tables=out / "tables")
-        return Result(out, extract(source, destination, max_bytes, password))
+        return Result(out, extract(source, destination, max_bytes, password, options=ReadOptions(**options)))
 
     yield run
     left = sorted(path.name for path in (tmp_path / "out").glob("*"))

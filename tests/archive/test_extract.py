@@ -7,6 +7,7 @@ import tarfile
 import pytest
 from made_archives import FILES, FORMATS, LONG, entry, make_7z, make_tar, make_zip
 
+from unfreeze.archive.names import list_tables_beside
 from unfreeze.core.console import UserError
 
 
@@ -112,3 +113,19 @@ def test_a_missing_source_says_what_is_there(tmp_path, unpack):
 def test_an_archive_without_files_is_refused(tmp_path, unpack):
     with pytest.raises(UserError, match="holds no files"):
         unpack(make_tar(tmp_path / "a.tar", {}, entry("cat", tarfile.DIRTYPE)))
+
+
+def test_tables_beside_an_archive_without_one_are_hinted_at(tmp_path, unpack, caplog):
+    source = make_zip(tmp_path / "a.zip", {"1.png": b"x"})
+    for name in ("labels.csv", "test.JSONL", ".hidden.csv", "b.png"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "folder.csv").mkdir()
+    beside = [tmp_path / "labels.csv", tmp_path / "test.JSONL"]
+    assert list_tables_beside(source) == beside
+    assert list_tables_beside(tmp_path) == []
+    unpack(source)
+    [hint] = [record.getMessage() for record in caplog.records]
+    assert str(tmp_path) in hint and "extract.source" in hint and "labels.csv, test.JSONL" in hint
+    caplog.clear()
+    unpack(make_zip(tmp_path / "b.zip", FILES))  # it has a table
+    assert not caplog.records

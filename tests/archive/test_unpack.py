@@ -45,7 +45,10 @@ def test_a_folder_of_archives_images_links_and_junk(tmp_path, unpack):
         "plain/cat/1.png": CAT, "plain/cat/2.png": CAT, "labels.csv": b"x", "dog/3.png": DOG, "empty/": b"",
     }  # fmt: skip
     assert (result.summary.archives, result.summary.junk) == (2, 1)
-    assert str(result.summary) == "4 files, 0.2 MB from 2 archives, 1 junk file skipped"
+    assert (
+        str(result.summary)
+        == "4 files, 0.2 MB from 2 archives, 1 hidden or junk file skipped (such as .gitignore)"
+    )
 
 
 def test_parts_side_by_side_are_one_archive(tmp_path, unpack):

@@ -99,9 +99,10 @@ def test_a_table_is_found_by_its_path_or_the_end_of_it(folder):
     )
     assert read_table_file(KEY, "a/labels.csv", folder) == ("a/labels.csv", b"1")
     assert read_table_file(KEY, "c.csv", folder) == ("c.csv", b"3")
+    assert read_table_file(KEY, "e.jsonl", folder) == ("e.jsonl", b"5")
     for name, message in (
         ("labels.csv", r"could be a/labels\.csv, b/labels\.csv"),
-        ("f.csv", r"holds no such file; of tables there are: a/labels\.csv, b/labels\.csv, c\.csv, d/c\.csv"),
+        ("f.csv", r"holds no such file; of tables there are: a/labels\.csv, b/labels\.csv, c\.csv, .*e\.jsonl"),
         ("../x.tar", "holds no such file"),
     ):
         with pytest.raises(UserError, match=message):

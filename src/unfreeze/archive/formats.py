@@ -18,6 +18,8 @@ MAGIC = {
     b"\xfd7zXZ\x00": "xz",
     b"\x28\xb5\x2f\xfd": "zst",
 }
+COMPRESSED = ("gz", "bz2", "xz", "zst")
+"""Formats of a single compressed file, which may be a tar."""
 NOT_ARCHIVES = {
     b"Rar!": "a RAR archive, which cannot be read here; repack it as .7z",
     b"version https://git-lfs": "a Git LFS pointer, not the archive; fetch the file with `git lfs pull`",

@@ -34,7 +34,7 @@ class Damaged(Exception):
 
 @dataclass(frozen=True)
 class Member:
-    """One member of an archive. Read its `chunks` to their end before you ask for the next member."""
+    """One member of an archive. Read its `chunks` to their end, or not at all, before you ask for the next one."""
 
     name: str
     """As the archive has it: not to be trusted."""
@@ -45,6 +45,10 @@ class Member:
     target: str | None = None
     """Of a link, as the archive has it; None where the link's content is its target."""
     encrypted: bool = False
+    stream: int | None = None
+    """Of the compressed stream that it shares with other members; None: it can be read without them."""
+    start: int = 0
+    """Bytes of the stream that are decoded before it."""
 
 
 class Budget:

@@ -7,12 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unfreeze.core.console import UserError
+from unfreeze.core.table_files import names_table
 
 ARCHIVE_SUFFIXES = (".7z", ".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tzst", ".gz", ".bz2", ".xz", ".zst", ".rar")
 """Names that are unpacked when met in a folder or in another archive."""
 
-JUNK_FOLDERS = {"__MACOSX"}
-JUNK_FILES = {".ds_store", "thumbs.db", "desktop.ini", ".gitignore", ".gitkeep"}
+JUNK_FOLDERS = {
+    *("__macosx", "__pycache__", "@eadir", "#recycle", "$recycle.bin"),
+    *("system volume information", "lost+found"),
+}
+"""Folders that systems, file managers and Python make, in lower case."""
+ICONS = {"Icon\r", "._Icon\r"}
+"""A folder's icon, by the macOS Finder: the only names with a control character that are no fault."""
+JUNK_FILES = {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", *map(str.casefold, ICONS)}
+"""Files that they make, in lower case."""
 
 
 def find_fault(path: str) -> str | None:
@@ -21,6 +29,8 @@ def find_fault(path: str) -> str | None:
         return "is absolute"
     if "\\" in path:
         return "has a backslash"
+    if path.isascii() and path.isprintable():  # nearly all are
+        return None
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in path):
         return "has control characters or is not UTF-8"
     return None
@@ -32,7 +42,8 @@ def join_safely(folder: str, name: str, where: str) -> str:
     Raises:
         UserError: the name could lead out of the folder. `where` names the archive.
     """
-    fault = "has `..`" if ".." in name.split("/") else find_fault(name)
+    checked = name.removesuffix("Icon\r") if posixpath.basename(name) in ICONS else name
+    fault = "has `..`" if ".." in name.split("/") else find_fault(checked)
     if fault:
         raise UserError(f"{where}: the name {name!r} {fault}; such archives are refused")
     return "/".join(split_path(folder) + split_path(name))
@@ -50,14 +61,20 @@ def list_parents(path: str) -> Iterator[str]:
 
 
 def is_junk(path: str) -> bool:
-    """Tell whether file managers or version control left this."""
-    *folders, name = split_path(path) or [""]
-    name = name.casefold()
+    """Tell whether a file or folder is hidden, or was left by file managers or version control.
+
+    Hidden is what has a part that starts with a dot (`train/.ipynb_checkpoints/1.jpg`).
+
+    Args:
+        path: without `.` and empty parts.
+    """
+    parts = path.casefold().split("/")
     return (
-        not JUNK_FOLDERS.isdisjoint([*folders, path.rpartition("/")[2]])
-        or name in JUNK_FILES
-        or name.startswith("._")
-        or name.endswith(".dvc")
+        path.startswith(".")
+        or "/." in path
+        or not JUNK_FOLDERS.isdisjoint(parts)
+        or parts[-1] in JUNK_FILES
+        or parts[-1].endswith(".dvc")
     )
 
 
@@ -72,6 +89,14 @@ def name_inside(name: str) -> str:
     if suffix.lower() in (".tgz", ".tbz2", ".txz", ".tzst"):
         return f"{stem}.tar"
     return stem if suffix.lower() in (".gz", ".bz2", ".xz", ".zst") else name
+
+
+def name_folder(name: str) -> str:
+    """Name the folder that is called as an archive: `cats.zip` -> `cats`, `cats.tar.gz.001` -> `cats`."""
+    stem = name[:-4] if volume_number(name) else name
+    while stem.lower().endswith(ARCHIVE_SUFFIXES):
+        stem = posixpath.splitext(stem)[0]
+    return stem
 
 
 def volume_number(path: str | Path) -> int:
@@ -99,3 +124,11 @@ def list_volumes(first: Path) -> list[Path]:
         if volume_number(path) != number:
             raise UserError(f"{name_volume(first, number)} is missing: {path} continues it")
     return volumes
+
+
+def list_tables_beside(source: Path) -> list[Path]:
+    """List the tables that lie beside an archive, sorted; none if `source` is a folder."""
+    if source.is_dir():
+        return []
+    beside = (path for path in source.parent.iterdir() if names_table(path.name) and not is_junk(path.name))
+    return sorted(path for path in beside if path.is_file())

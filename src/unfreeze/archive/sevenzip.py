@@ -73,7 +73,7 @@ def read_7z(file: BinaryIO, budget: Budget, password: str | None) -> Iterator[Me
         for folder in layout.folders:
             _check_folder(folder, password)
         decoder = None
-        number = -1
+        number, start = -1, 0
         for entry in layout.read_entries():
             if entry.folder is None:
                 yield Member(entry.name, entry.kind)
@@ -81,11 +81,19 @@ def read_7z(file: BinaryIO, budget: Budget, password: str | None) -> Iterator[Me
             if decoder is None or entry.folder is not layout.folders[number]:
                 later = range(number + 1, len(layout.folders))
                 number = next(i for i in later if layout.folders[i] is entry.folder)
-                offset, packed_size = layout.locate(number)
-                file.seek(offset)
-                decoder = _Decoder(file, packed_size, entry.folder, password)
-            chunks = decoder.decode_member(entry.size, entry.crc32)
-            yield Member(entry.name, entry.kind, entry.size, chunks, encrypted=decoder.encrypted)
+                decoder = _Decoder(file, layout.locate(number), entry.folder, password, budget)
+                start = 0
+            chunks = decoder.decode_member(start, entry.size, entry.crc32)
+            yield Member(
+                name=entry.name,
+                kind=entry.kind,
+                size=entry.size,
+                chunks=chunks,
+                encrypted=decoder.encrypted,
+                stream=number,
+                start=start,
+            )
+            start += entry.size
 
 
 def _open(file: BinaryIO, password: str | None) -> Any:
@@ -176,31 +184,68 @@ def _check_folder(folder: Any, password: str | None) -> None:
 class _Decoder:
     """One compressed stream: gives the bytes of its members, one member after another.
 
+    Args:
+        place: where its data begins in the file, and its packed size, both in bytes.
+        budget: counts the bytes of members that were not read but have to be decoded.
+
     Attributes:
         encrypted: whether the stream is.
     """
 
-    def __init__(self, file: BinaryIO, packed_size: int, folder: Any, password: str | None) -> None:
-        from py7zr.compressor import SevenZipDecompressor, SupportedMethods
+    def __init__(
+        self, file: BinaryIO, place: tuple[int, int], folder: Any, password: str | None, budget: Budget
+    ) -> None:
+        from py7zr.compressor import SupportedMethods
 
         self._file = file
+        self._place = place
+        self._folder = folder
+        self._password = password
+        self._budget = budget
+        self._decompressor: Any = None
+        self._position = 0
         self.encrypted = SupportedMethods.needs_password(folder.coders)
-        with _naming_method():
-            self._decompressor = SevenZipDecompressor(
-                folder.coders, packed_size, folder.unpacksizes, None, password, blocksize=PACKED_CHUNK
-            )
+
+    def _start(self) -> None:
+        """Go to the data and make the decoder, which takes memory, if that was not done before."""
+        from py7zr.compressor import SevenZipDecompressor
+
+        if self._decompressor is None:
+            offset, packed_size = self._place
+            self._file.seek(offset)
+            with _naming_method():
+                self._decompressor = SevenZipDecompressor(
+                    self._folder.coders,
+                    packed_size,
+                    self._folder.unpacksizes,
+                    None,
+                    self._password,
+                    blocksize=PACKED_CHUNK,
+                )
 
     def read(self, size: int) -> bytes:
         """Read packed data for py7zr's decoders, which call this; none while they still have some."""
         return self._file.read(size) if all(map(_wants_input, self._decompressor.chain)) else b""
 
-    def decode_member(self, size: int, crc32: int | None) -> Iterator[bytes]:
-        """Yield the next `size` bytes, and check them against their CRC-32.
+    def decode_member(self, start: int, size: int, crc32: int | None) -> Iterator[bytes]:
+        """Yield the `size` bytes from `start` on, and check them against their CRC-32.
 
         Raises:
             Damaged: the data ends early, or its checksum differs.
         """
-        left, checksum, idle = size, 0, 0
+        self._start()
+        for _ in self._budget.spend(self._decode(start - self._position)):
+            pass  # members that were not read
+        checksum = 0
+        for chunk in self._decode(size):
+            checksum = zlib.crc32(chunk, checksum)
+            yield chunk
+        if crc32 is not None and checksum != crc32:
+            raise Damaged("its checksum differs")
+
+    def _decode(self, size: int) -> Iterator[bytes]:
+        """Yield the next `size` bytes."""
+        left, idle = size, 0
         while left > 0:
             consumed = self._decompressor.consumed
             with _naming_method():
@@ -210,10 +255,8 @@ class _Decoder:
             if idle > MAX_IDLE:
                 raise Damaged("its data ends early")
             left -= len(chunk)
-            checksum = zlib.crc32(chunk, checksum)
+            self._position += len(chunk)
             yield chunk
-        if crc32 is not None and checksum != crc32:
-            raise Damaged("its checksum differs")
 
 
 @contextmanager

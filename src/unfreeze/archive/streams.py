@@ -92,5 +92,7 @@ class ForwardFile:
         return self.last
 
     def seek(self, position: int) -> None:
+        if self.file.seekable() and position - self.position > CHUNK:  # of a member that is not read
+            self.position = self.file.seek(position)
         while self.position < position and self.read(min(CHUNK, position - self.position)):
             pass

@@ -3,7 +3,7 @@
 import io
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from unfreeze.archive.member import (
@@ -17,6 +17,7 @@ from unfreeze.archive.member import (
     Member,
     Refused,
 )
+from unfreeze.archive.zip_names import ZipNames
 
 MAX_END = 22 + 2**16
 """Bytes of the record at the end of a zip, its comment included."""
@@ -32,8 +33,10 @@ METHODS = {
 """Methods that zipfile cannot decode, for messages."""
 
 
-def read_zip(file: BinaryIO, budget: Budget, password: str | None) -> Iterator[Member]:
-    """Yield the members of the zip in the seekable `file`."""
+def read_zip(
+    file: BinaryIO, budget: Budget, password: str | None, encoding: str, tell: Callable[[str], None]
+) -> Iterator[Member]:
+    """Yield the members of the zip in the seekable `file`. `encoding` and `tell` are those of `ZipNames`."""
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         file.seek(max(0, file.seek(0, io.SEEK_END) - MAX_END))
@@ -46,6 +49,7 @@ def read_zip(file: BinaryIO, budget: Budget, password: str | None) -> Iterator[M
         budget.announce(sum(member.file_size for member in members))
         for member in members:
             _check_member(member, password)
+        names = ZipNames(members, encoding, tell)
         # Each record is dropped when its member has been read: a million of them take 600 MB.
         archive.NameToInfo.clear()
         members.reverse()
@@ -54,13 +58,14 @@ def read_zip(file: BinaryIO, budget: Budget, password: str | None) -> Iterator[M
             chunks = _read_chunks(archive, member, password)
             encrypted = bool(member.flag_bits & 1)
             mode = stat.S_IFMT(member.external_attr >> 16)
-            if member.is_dir():
-                yield Member(member.orig_filename, "folder")
+            name = names.read(member)
+            if name.endswith("/"):
+                yield Member(name, "folder")
             elif mode in (0, stat.S_IFREG, stat.S_IFLNK):
                 kind = "link" if stat.S_ISLNK(mode) else "file"
-                yield Member(member.orig_filename, kind, member.file_size, chunks, encrypted=encrypted)
+                yield Member(name, kind, member.file_size, chunks, encrypted=encrypted)
             else:
-                raise Refused(f"holds {member.filename!r}, {SPECIAL}")
+                raise Refused(f"holds {name!r}, {SPECIAL}")
 
 
 def _check_member(member: zipfile.ZipInfo, password: str | None) -> None:

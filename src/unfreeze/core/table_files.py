@@ -18,7 +18,7 @@ from unfreeze.core.console import UserError, few
 from unfreeze.core.paths import TABLES
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
-"""Of the tables that can be read, in lower case."""
+"""Of the tables that are copied into the folder and can be read, in lower case."""
 MAX_BYTES = 1 << 28
 """A table is held in memory; one with arrays in it (a JSON of radar bands) has 200 MB."""
 MOST_COPIES = 1000
@@ -26,6 +26,11 @@ MOST_COPIES = 1000
 LIST = ".tables.csv"
 """Name of the list. A hidden file is never copied, so that no table takes this name."""
 CHUNK = 1 << 20
+
+
+def names_table(path: str) -> bool:
+    """Tell whether a name is that of a table."""
+    return path.lower().endswith(TABLE_SUFFIXES)
 
 
 def write_table_files(folder: Path, tar: Path, rows: Iterable[tuple[str, int, int, str]]) -> None:
@@ -42,7 +47,7 @@ def write_table_files(folder: Path, tar: Path, rows: Iterable[tuple[str, int, in
         OSError: a table cannot be written.
     """
 
-    listed = [row for row in rows if row[0].lower().endswith(TABLE_SUFFIXES) and not _is_hidden(row[0])]
+    listed = [row for row in rows if names_table(row[0]) and not _is_hidden(row[0])]
     small = [row for row in listed if row[2] <= MAX_BYTES]
     with tar.open("rb") as file:
         for path, offset, size, _ in sorted(small, key=lambda row: row[0].count("/"))[:MOST_COPIES]:
