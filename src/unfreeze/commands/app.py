@@ -170,6 +170,23 @@ def plots(revisions: Annotated[list[str] | None, name_argument("REVISION")] = No
 
 
 @app.command(cls=Command)
+def new(
+    folder: Annotated[Path, name_argument("FOLDER")],
+    data: Annotated[
+        Path, typer.Option(metavar="ARCHIVE", help="an archive, or a folder of data", show_default=False)
+    ],
+    recipe: Annotated[str | None, typer.Option(metavar="NAME", help="start from recipes/NAME.yaml")] = None,
+) -> None:
+    """Make a project of your own in FOLDER for an archive or a folder of data.
+
+    It looks at the data in seconds, says what it found, and fills in params.yaml; `dvc repro` there trains.
+    """
+    from unfreeze.commands.new import new_project
+
+    print("\n".join(new_project(folder, data, recipe)))
+
+
+@app.command(cls=Command)
 def backbones() -> None:
     """List the networks that `model.arch` takes."""
     from unfreeze.commands.backbones import format_table

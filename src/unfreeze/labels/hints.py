@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from unfreeze.core.console import UserError, few
+from unfreeze.core.table_files import list_table_files
 from unfreeze.labels.layout import name_split
 from unfreeze.labels.names import find_pattern
 from unfreeze.labels.table import read_label_files
@@ -42,11 +44,11 @@ def find_other_jobs(images: Sequence[str], files: Sequence[str]) -> list[str]:
     return hints
 
 
-def suggest_labels(images: Sequence[str], tables: Sequence[str]) -> list[str]:
+def suggest_labels(images: Sequence[str], tables: Path) -> list[str]:
     """Say where else the labels may be, where folders are no classes.
 
     Args:
-        tables: paths of the tables in the archive.
+        tables: the folder of the archive's tables.
     """
     outside_test = [
         path for path in images if not any(name_split(part) == "test" for part in path.split("/")[:-1])
@@ -60,10 +62,10 @@ def suggest_labels(images: Sequence[str], tables: Sequence[str]) -> list[str]:
     return hints
 
 
-def _describe_tables(tables: Sequence[str]) -> Iterator[str]:
-    for path in tables[:MOST_TABLES]:
+def _describe_tables(folder: Path) -> Iterator[str]:
+    for path in list_table_files(folder)[:MOST_TABLES]:
         try:
-            table = read_label_files(path)
+            table = read_label_files(path, folder)
         except UserError as error:
             yield f"a table that cannot be taken for labels: {error}"
         else:

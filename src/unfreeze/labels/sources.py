@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unfreeze.core import paths, tables
 from unfreeze.core.console import UserError
-from unfreeze.core.table_files import list_table_files
 from unfreeze.labels.classes import merge_classes
 from unfreeze.labels.folders import label_by_folders
 from unfreeze.labels.hints import find_other_jobs, suggest_labels
@@ -32,11 +32,13 @@ class Files:
         images: paths of the images that could be decoded, sorted.
         rejected: paths of those that could not.
         extracted: paths of everything; an empty folder is `path/`.
+        tables: the folder of the tables.
     """
 
     images: Sequence[str]
     rejected: Sequence[str]
     extracted: Sequence[str]
+    tables: Path = paths.TABLES
 
 
 def read_images(source: str) -> pd.DataFrame:
@@ -66,7 +68,7 @@ def read_labels(files: Files, params: SplitParams, records: LabelTable | None = 
     try:
         reading = _read_source(files, params, records)
     except UserError as error:
-        others = suggest_labels(files.images, list_table_files()) if params.labels == "folders" else []
+        others = suggest_labels(files.images, files.tables) if params.labels == "folders" else []
         raise UserError("; ".join([str(error), *others, *jobs])) from None
     labels = merge_classes(reading.labels, params, TASKS[params.kind])
     return Reading(
@@ -86,5 +88,5 @@ def _read_source(files: Files, params: SplitParams, records: LabelTable | None) 
         return label_by_folders(files.images, further, params)
     if params.labels == "names":
         return label_by_names(files.images, params)
-    table = records or read_label_files(params.labels)
+    table = records or read_label_files(params.labels, files.tables)
     return label_by_table(table, files.images, files.rejected, params)
