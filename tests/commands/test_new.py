@@ -91,12 +91,12 @@ def test_a_value_stands_with_its_reason_in_its_section():
 
 
 def test_what_is_wrong_is_said_before_anything_is_made(tmp_path, data):
-    with pytest.raises(UserError, match="--recipe nix is none of .*photos"):
+    with pytest.raises(UserError, match=r"--recipe nix is none of .*photos"):
         new_project(tmp_path / "p", data, "nix")
     with pytest.raises(UserError, match="is there already"):
         new_project(tmp_path, data, None)
     table = write_zip(tmp_path / "t.zip", {"l.csv": "id,label\n1,a\n"})
-    with pytest.raises(UserError, match="no image .*l.csv"):
+    with pytest.raises(UserError, match=r"no image .*l\.csv"):
         new_project(tmp_path / "p", table, None)
     assert not (tmp_path / "p").exists()
 

@@ -86,7 +86,7 @@ class Selection:
                 there = f"the nearest paths are: {', '.join(near)}" if near else "there are no paths"
                 raise UserError(
                     f"{patterns.key}: {pattern!r} matches nothing; {there} (case counts; `*` stops at a slash, "
-                    "`**` does not; with a slash a pattern starts at the top; hidden files and junk never come out)"
+                    "`**` does not; a pattern with a slash starts at the top; hidden files and junk never come)"
                 )
 
     def _list_nearest(self, pattern: str) -> list[str]:
