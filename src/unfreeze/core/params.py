@@ -6,6 +6,7 @@ imported only to check the file, so that no stage depends on the modules of the 
 
 import importlib
 import re
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,8 +57,9 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-    def check_with(self, params: SimpleNamespace) -> None:
-        """Raise ValueError("key.path: what is wrong") if this section does not fit the others."""
+    def check_with(self, params: SimpleNamespace) -> Iterator[str]:
+        """Yield "key.path = value: what is wrong" of each way in which this section does not fit the others."""
+        yield from ()
 
 
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
@@ -113,13 +115,18 @@ def check(path: Path) -> dict[str, Any]:
     params = SimpleNamespace(
         **{name: _validate(name, _resolve(target), content[name]) for name, target in SECTIONS.items()}
     )
-    for section in vars(params).values():
-        if isinstance(section, Section):
-            try:
-                section.check_with(params)
-            except ValueError as error:
-                raise UserError(f"{path}: {error}") from None
+    sections = [section for section in vars(params).values() if isinstance(section, Section)]
+    _refuse(path, [problem for section in sections for problem in section.check_with(params)])
     return content
+
+
+def _refuse(path: Path, problems: Iterable[str]) -> None:
+    """Raise UserError if there are problems: with one in its line, with several as a list, each once."""
+    problems = list(dict.fromkeys(problems))
+    if len(problems) == 1:
+        raise UserError(f"{path}: {problems[0]}")
+    if problems:
+        raise UserError(f"{path}: {len(problems)} problems" + "".join(f"\n  {each}" for each in problems))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
