@@ -1,11 +1,13 @@
 """Every wrong params file is refused with the key's path, the value found and what is allowed."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.serialize import modify_yaml
 
 from unfreeze.core import params
 from unfreeze.core.console import UserError
@@ -15,6 +17,22 @@ from unfreeze.train.schedule import StepParams, TrainHeadParams
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def check_text(tmp_path, monkeypatch, *edits):
+    """Check the sample's params.yaml with edits of its text: (section, key, what to write after the key)."""
+    text = (ROOT / "params.yaml").read_text()
+    for section, key, value in edits:
+        text, found = re.subn(
+            rf"(?ms)(^{section}:.*?^  {key}: )[^#\n]*",
+            lambda match, new=value: f"{match[1]}{new}  ",
+            text,
+            count=1,
+        )
+        assert found
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(text)
+    return params.check(Path("params.yaml"))
 
 
 def check(tmp_path, monkeypatch, **changes):
@@ -56,7 +74,7 @@ WRONG = [
     ),
     (
         {"split__numbers": ["age"]},
-        r"split\.numbers = \['age'\] has no effect with split\.labels = folders; set \[\]",
+        r"split\.numbers = \['age'\] has no effect with split\.labels = folders .*set \[\]",
     ),
     (
         {"split__labels": "a.csv", "split__numbers": ["age", "age"]},
@@ -92,11 +110,11 @@ WRONG = [
     ({"split__folds": 1}, r"split\.folds = 1"),
     (
         {"split__labels": "labels.xlsx"},
-        r"split\.labels = 'labels\.xlsx': must be `folders`, `records`, or the name of a \.csv",
+        r"split\.labels = 'labels\.xlsx': must be `folders`, `names`, `records`, or the name of a \.csv",
     ),
-    ({"split__kind": "multi"}, r"split\.kind = multi: a folder gives one class an image"),
-    ({"split__id_column": "id"}, r"split\.id_column = id has no effect with split\.labels = folders; set auto"),
-    ({"split__group": "patient"}, r"split\.group = patient has no effect with split\.labels = folders; set none"),
+    ({"split__kind": "multi"}, r"split\.kind = multi: with split\.labels = folders"),
+    ({"split__id_column": "id"}, r"split\.id_column = id has no effect with split\.labels = folders .*set .auto"),
+    ({"split__group": "patient"}, r"split\.group = patient has no effect with split\.labels = folders .*set .none"),
     (
         {"split__labels": "a.csv", "split__kind": "multi", "split__valid": 33},
         r"split\.valid = 33: images a class can be counted out only with one class an image .*; set 0\.2",
@@ -194,6 +212,91 @@ def test_exponents_without_a_dot_are_numbers_for_us_as_for_dvc(tmp_path, monkeyp
     assert yaml.safe_load(Path("params.yaml").read_text())["train_head"]["lr"] == "1e-3"
     write_pipeline("train-head", ["train_head"])
     assert params.load("train-head", train_head=TrainHeadParams).train_head.lr == 0.001
+
+
+TEXTS = [
+    (
+        ("split", "label_column", "yes"),
+        r"split\.label_column = True: .* YAML reads yes .*: write label_column: \"yes\"",
+    ),
+    (("split", "id_column", "on"), r"split\.id_column = True: .*: write id_column: \"on\""),
+    (("submission", "positive", "No"), r"submission\.positive = False: .*: write positive: \"No\""),
+    (
+        ("split", "numbers", '[no, age, "a b", 3]'),
+        r'split\.numbers\.0 = False: .*: write numbers: \["no", age, "a b", "3"\]',
+    ),
+    (("split", "label_column", "2020"), r"split\.label_column = 2020: .*: write label_column: \"2020\""),
+    (("split", "label_column", "010"), r"split\.label_column = 8: .*: write label_column: \"010\""),
+    (("split", "label_column", "12:30"), r"split\.label_column = 750: .*: write label_column: \"12:30\""),
+    (("split", "group", "null"), r"split\.group = None: .*: write group: \"null\""),
+    (("extract", "source", "2018-05-01"), r"extract\.source = .*2018.*: write source: \"2018-05-01\""),
+    (("extract", "source", "2018-13-01"), r"extract\.source = 2018-13-01: .*write \"2018-13-01\""),
+    (("runtime", "precision", "32"), r"runtime\.precision = 32: .*: write precision: \"32\""),
+    (("train_head", "balance", "off"), r"train_head\.balance = False: .*'none'.* \(YAML reads off as a boolean\)"),
+    (("split", "train", "010"), r"split\.train = 010: .* 8, .* 10: write 8 or 10"),
+    (("decode", "image_size", "1:30"), r"decode\.image_size = 1:30: .* 90, .* 1:30: write 90"),
+    (("split", "folds", "08"), r"split\.folds = '08': .*; write 8"),
+    (("decode", "image_size", "0o44"), r"decode\.image_size = '0o44': .*; write 36"),
+    (("decode", "image_size", "1e2"), r"decode\.image_size = '1e2': .*; write 100"),
+    (("decode", "image_size", "36.5"), r"decode\.image_size = 36\.5: should be a valid integer$"),
+    (("precompute", "skip", "off\n  no: 3"), r"precompute\.no: YAML reads the key no .*; write \"no\": 3"),
+    (("split", "seed", "2\n  seed: 3"), r"split\.seed stands in lines 21 and 22"),
+    (("split", "seed", "2\nsplit:"), r"split stands in lines 14 and 22"),
+]
+
+
+@pytest.mark.parametrize(("edit", "message"), TEXTS, ids=[f"{edit[1]} {edit[2]}" for edit, _ in TEXTS])
+def test_what_yaml_reads_otherwise_than_it_was_meant_is_told_with_what_to_write(
+    tmp_path, monkeypatch, edit, message
+):
+    with pytest.raises(UserError, match=message):
+        check_text(tmp_path, monkeypatch, edit)
+
+
+@pytest.mark.parametrize("text", ['"yes"', "!!str yes", "1e5", "y", "08"])
+def test_what_both_versions_of_yaml_can_take_for_text_is_a_text(tmp_path, monkeypatch, text):
+    content = check_text(tmp_path, monkeypatch, ("split", "labels", "a.csv"), ("split", "label_column", text))
+    assert content["split"]["label_column"] == text.removeprefix("!!str ").strip('"')
+
+
+@pytest.mark.parametrize("number", ["100_000", "0x10000", "+70000", "0000"])
+def test_numbers_that_both_versions_of_yaml_read_alike_are_taken(tmp_path, monkeypatch, number):
+    if number == "0000":
+        check_text(tmp_path, monkeypatch, ("split", "folds", number))
+    else:
+        check_text(tmp_path, monkeypatch, ("extract", "max_bytes", number))
+
+
+def test_dvc_keeps_what_the_message_offers_beside_quotes(tmp_path):
+    """`dvc exp run -S` writes params.yaml again, and takes the quotes off what is text to YAML 1.2."""
+    file = tmp_path / "params.yaml"
+    file.write_text('quoted: "yes"\ntagged: !!str yes\nseed: 1\n')
+    with modify_yaml(str(file)) as content:
+        content["seed"] = 2
+    assert yaml.safe_load(file.read_text()) == {"quoted": True, "tagged": "yes", "seed": 2}
+
+
+def test_all_problems_come_at_once(tmp_path, monkeypatch):
+    with pytest.raises(UserError) as raised:
+        check(tmp_path, monkeypatch, split__seed=-1, split__valid="x", tta=None, finetune__cycles=1.5, trian={})
+    first, *lines = str(raised.value).split("\n  ")
+    assert first == "params.yaml: 5 problems"
+    keys = ["trian is", "split.seed = -1", "split.valid = 'x'", "finetune.cycles = 1.5", "tta is"]
+    assert [line.startswith(key) for line, key in zip(lines, keys, strict=True)] == [True] * 5
+    with pytest.raises(UserError) as raised:  # each section is right alone
+        check(tmp_path, monkeypatch, split__valid=0, split__folds=1, head__dropout=[0.5], model__image_size=64)
+    first, *lines = str(raised.value).split("\n  ")
+    assert first == "params.yaml: 4 problems"
+    keys = ["split.valid = 0", "split.folds = 1", "model.image_size = 64", "head.dropout = [0.5]"]
+    assert [line.startswith(key) for line, key in zip(lines, keys, strict=True)] == [True] * 4
+
+
+def test_a_section_without_keys_is_told_which_it_takes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "params.yaml").read_text()
+    Path("params.yaml").write_text(re.sub(r"(?ms)^tta:.*?(?=^submission)", "tta:\n", text))
+    with pytest.raises(UserError, match=r"tta = None: must hold keys: views, thresholds"):
+        params.check(Path("params.yaml"))
 
 
 def test_damaged_files_are_named(tmp_path, monkeypatch):

@@ -45,7 +45,7 @@ def test_a_pattern_gives_label_group_and_split():
 
 @pytest.mark.parametrize(
     ("pattern", "message"),
-    [("(", "no regular expression"), (r"(?P<label>cat)", r"no label to 1 images: dog\.png"), (r"\d+", "no label")],
+    [(r"(?P<label>cat)", r"no label to 1 images: dog\.png"), (r"(?P<label>\d+)", "no label to 2 images")],
 )
 def test_a_pattern_that_does_not_do_is_an_error(pattern, message):
     with pytest.raises(UserError, match=message):

@@ -6,16 +6,17 @@ imported only to check the file, so that no stage depends on the modules of the 
 
 import importlib
 import re
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from unfreeze.core.console import UserError
 from unfreeze.core.paths import PARAMS, PIPELINE
+from unfreeze.core.yaml_files import KeyPath, Written, join_key, read_written, read_yaml
 
 SECTIONS = {
     "seed": "unfreeze.core.params:Seed",
@@ -56,8 +57,9 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-    def check_with(self, params: SimpleNamespace) -> None:
-        """Raise ValueError("key.path: what is wrong") if this section does not fit the others."""
+    def check_with(self, params: SimpleNamespace) -> Iterator[str]:
+        """Yield "key.path = value: what is wrong" of each way in which this section does not fit the others."""
+        yield from ()
 
 
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
@@ -81,7 +83,8 @@ def load(stage: str, **sections: type) -> SimpleNamespace:
         if name not in declared and not keys:
             raise UserError(f"{PIPELINE}: stage {stage} reads `{name}` but does not declare it under params")
         value = content[name] if name in declared else {k: v for k, v in content[name].items() if k in keys}
-        loaded[name] = _validate(name, model, value)
+        loaded[name], problems = _validate(name, model, value, Written(content))
+        _refuse(PARAMS, problems.values())
     return SimpleNamespace(**loaded)
 
 
@@ -100,43 +103,38 @@ def check(path: Path) -> dict[str, Any]:
     """Check every section of a params file, alone and against the others; return the file's plain content.
 
     Raises:
-        UserError: the message names the key, its value and what is allowed.
+        UserError: the message lists every key that is wrong, its value and what is allowed.
     """
-    content = read_yaml(path)
-    for name in content.keys() - SECTIONS.keys():
-        raise UserError(f"{path}: {name} is unknown{_closest(name, SECTIONS)}; sections: {', '.join(SECTIONS)}")
-    for name in SECTIONS:
-        if name not in content:
-            raise UserError(
-                f"{path}: {name} is missing; add it (the params.yaml of the sample shows all sections)"
-            )
-    params = SimpleNamespace(
-        **{name: _validate(name, _resolve(target), content[name]) for name, target in SECTIONS.items()}
-    )
-    for section in vars(params).values():
-        if isinstance(section, Section):
-            try:
-                section.check_with(params)
-            except ValueError as error:
-                raise UserError(f"{path}: {error}") from None
+    written = read_written(path)
+    content = written.content
+    problems: dict[KeyPath, str] = {}
+    params = SimpleNamespace()
+    for name, target in SECTIONS.items():
+        if name in content:
+            section, wrong = _validate(name, _resolve(target), content[name], written)
+            setattr(params, name, section)
+            problems |= wrong
+        else:
+            problems[name,] = f"{name} is missing; add it (the params.yaml of the sample shows all sections)"
+    doubtful = [problem for key, problem in written.find_double_readings() if key not in problems]
+    unknown = [
+        f"{name} is unknown{_closest(str(name), SECTIONS)}; sections: {', '.join(SECTIONS)}"
+        for name in content
+        if name not in SECTIONS
+    ]
+    _refuse(path, [*written.problems, *unknown, *problems.values(), *doubtful])
+    sections = [section for section in vars(params).values() if isinstance(section, Section)]
+    _refuse(path, [problem for section in sections for problem in section.check_with(params)])
     return content
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file.
-
-    Raises:
-        UserError: the file is missing, is no YAML, or holds no mapping.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is not here: run from the project's root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} must hold sections such as `extract:`, not {type(content).__name__}")
-    return content
+def _refuse(path: Path, problems: Iterable[str]) -> None:
+    """Raise UserError if there are problems: with one in its line, with several as a list, each once."""
+    problems = list(dict.fromkeys(problems))
+    if len(problems) == 1:
+        raise UserError(f"{path}: {problems[0]}")
+    if problems:
+        raise UserError(f"{path}: {len(problems)} problems" + "".join(f"\n  {each}" for each in problems))
 
 
 def _resolve(target: str) -> type:
@@ -144,27 +142,65 @@ def _resolve(target: str) -> type:
     return getattr(importlib.import_module(module), name)
 
 
-def _validate(name: str, model: type, value: object) -> Any:
+def _validate(name: str, model: type, value: object, written: Written) -> tuple[Any, dict[KeyPath, str]]:
+    """Return a section as its model, and the problem of each key that is wrong."""
     try:
-        return TypeAdapter(model).validate_python(value)
+        return TypeAdapter(model).validate_python(value), {}
     except ValidationError as error:
-        raise UserError(f"{PARAMS}: " + "; ".join(_explain(name, model, e) for e in error.errors())) from None
+        found: dict[KeyPath, list[Any]] = {}
+        for each in error.errors():
+            if not {"[key]", "invalid_key"} & {each["type"], *each["loc"]}:  # these are among `written.problems`
+                found.setdefault(_locate(name, each, written), []).append(each)
+        return None, {path: _explain(path, model, errors, written) for path, errors in found.items()}
 
 
-def _explain(section: str, model: type, error: Any) -> str:
-    known = list(getattr(model, "model_fields", {}))
-    # pydantic appends the branch of a union to the location. Only field names and list positions are keys.
-    path = [str(part) for i, part in enumerate(error["loc"]) if i == 0 or isinstance(part, int)]
-    key = ".".join([section, *path])
-    if key in RENAMED:
+def _locate(section: str, error: Any, written: Written) -> KeyPath:
+    """Return where an error is. pydantic appends the branch of a union to the location, and what is missing."""
+    location = (section, *error["loc"])
+    return location if error["type"] == "missing" else written.locate(location)
+
+
+def _explain(path: KeyPath, model: type, errors: list[Any], written: Written) -> str:
+    """Return the problem of one key. Each branch of a union gives an error."""
+    key, first = join_key(path), errors[0]
+    if key in RENAMED and first["type"] == "extra_forbidden":
         return f"{key} is called {RENAMED[key]} now: rename the key"
-    if error["type"] == "extra_forbidden":
-        last = str(error["loc"][-1])
-        return f"{key} = {error['input']!r} is unknown{_closest(last, known)}; {section} takes: {', '.join(known)}"
-    if error["type"] == "missing":
+    if first["type"] == "missing":
         return f"{key} is missing"
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{key} = {error['input']!r}: {message}"
+    known = list(getattr(model, "model_fields", {}))
+    if first["type"] == "model_type":
+        return f"{key} = {first['input']!r}: must hold keys: {', '.join(known)}"
+    if first["type"] == "extra_forbidden":
+        return (
+            f"{key} = {first['input']!r} is unknown{_closest(str(path[-1]), known)}; {path[0]} takes: "
+            f"{', '.join(known)}"
+        )
+    messages = [error["msg"].removeprefix("Value error, ").removeprefix("Input ") for error in errors]
+    return f"{key} = {first['input']!r}: {', or '.join(dict.fromkeys(messages))}{_hint(path, errors, written)}"
+
+
+def _hint(path: KeyPath, errors: list[Any], written: Written) -> str:
+    """Return what to write in place of what YAML reads otherwise than it was meant, or ""."""
+    types, value = {error["type"] for error in errors}, errors[-1]["input"]
+    if reads := written.explain_kind(path):
+        text, allowed = written.nodes[path].value, [error.get("ctx", {}).get("expected", "") for error in errors]
+        if "string_type" in types or any(f"'{text}'" in each for each in allowed):
+            return f"; {reads}: write {written.spell(path)}"
+        if "literal_error" in types and isinstance(value, bool):
+            return f" ({reads})"
+    if "int_type" in types and (number := _parse_whole(value)) is not None:
+        return f"; write {number}"
+    return ""
+
+
+def _parse_whole(value: object) -> int | None:
+    """Return the whole number that a user may have meant by 1e3, 08 or 2.0; else None."""
+    if isinstance(value, str) and re.fullmatch(r"0[oO][0-7]+", value):  # YAML 1.2
+        return int(value, 8)
+    try:
+        return int(number) if not isinstance(value, bool) and (number := float(value)).is_integer() else None
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _closest(name: str, known: Any) -> str:

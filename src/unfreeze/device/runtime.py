@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+from collections.abc import Iterator
 from importlib.metadata import version
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -66,17 +67,17 @@ class AllRuntimeParams(TrainingRuntimeParams):
     checkpoint_minutes: Annotated[Number, Field(gt=0)]
     """Minutes between two saves of training that is under way. It is also saved at the end of every epoch."""
 
-    def check_with(self, params: SimpleNamespace) -> None:
+    def check_with(self, params: SimpleNamespace) -> Iterator[str]:
         if not self.strict:
             return
         for key, needed in (("device", "cpu"), ("precision", "32"), ("devices", 1)):
             if getattr(self, key) != needed:
-                raise ValueError(
+                yield (
                     f"runtime.{key} = {getattr(self, key)}: with runtime.strict = true it must be {needed!r}, for "
                     "nothing else gives the same bytes on every machine"
                 )
         if self.threads == "auto":
-            raise ValueError("runtime.threads = auto: with runtime.strict = true it must be a number, such as 2")
+            yield ("runtime.threads = auto: with runtime.strict = true it must be a number, such as 2")
 
 
 def start(params: RuntimeParams, exact: bool = False, devices: Devices = 1) -> Fabric:

@@ -61,11 +61,9 @@ class SubmissionParams(Section):
     positive: Annotated[str, Field(min_length=1)]
     """The class that a single column of numbers is about; `auto`: found by its name."""
 
-    def check_with(self, params: SimpleNamespace) -> None:
+    def check_with(self, params: SimpleNamespace) -> Iterator[str]:
         if self.sample == "none" and self.positive != "auto":
-            raise ValueError(
-                f"submission.positive = {self.positive} has no effect with submission.sample = none; set auto"
-            )
+            yield (f"submission.positive = {self.positive} has no effect with submission.sample = none; set auto")
 
 
 @dataclass(frozen=True)

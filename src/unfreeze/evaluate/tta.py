@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated
@@ -33,16 +34,14 @@ class TtaParams(Section):
     """From which probability on a label counts, where an image can have several: one threshold for all labels, or
     one for each; both are tuned on the validation images."""
 
-    def check_with(self, params: SimpleNamespace) -> None:
+    def check_with(self, params: SimpleNamespace) -> Iterator[str]:
         if self.thresholds == "per_label" and not TASKS[params.split.kind].uses_thresholds:
-            raise ValueError(
+            yield (
                 "tta.thresholds = per_label has no effect with split.kind = "
                 f"{params.split.kind}: the most probable class is predicted; set it to global"
             )
         if self.views and params.augment.set == "none":
-            raise ValueError(
-                f"tta.views = {self.views} has no effect with augment.set = none: all views would be the same"
-            )
+            yield (f"tta.views = {self.views} has no effect with augment.set = none: all views would be the same")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The `precompute` section; no torch here, for every stage checks the whole params file."""
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Annotated
 
@@ -20,12 +21,12 @@ class PrecomputeParams(AugmentParams):
     """Augmented views beside the plain one; the head draws one of them all for each image and epoch. 0 is the
     course's cache, whose head sees no augmentation."""
 
-    def check_with(self, params: SimpleNamespace) -> None:
+    def check_with(self, params: SimpleNamespace) -> Iterator[str]:
         if self.views and (self.skip or self.set == "none"):
             key = "skip = true" if self.skip else "set = none"
-            raise ValueError(f"precompute.views = {self.views} has no effect with precompute.{key}: set it to 0")
+            yield (f"precompute.views = {self.views} has no effect with precompute.{key}: set it to 0")
         if self.skip and params.split.folds:
-            raise ValueError(
+            yield (
                 f"split.folds = {params.split.folds} has no effect with precompute.skip = true: folds are "
                 "those of the head on cached features; set it to 0"
             )

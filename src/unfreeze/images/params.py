@@ -1,5 +1,6 @@
 """The `decode` section of params.yaml."""
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Annotated
 
@@ -43,14 +44,14 @@ class DecodeParams(Section):
         """Whether the pictures are bands of measured values in JSON files, instead of image files."""
         return self.channels.startswith("bands")
 
-    def check_with(self, params: SimpleNamespace) -> None:
+    def check_with(self, params: SimpleNamespace) -> Iterator[str]:
         if self.bands and self.fit != "crop":
-            raise ValueError(
+            yield (
                 f"decode.fit = {self.fit} has no effect with decode.channels = {self.channels}: bands are stored "
                 "as they are; set crop"
             )
         if self.bands and self.range != "auto":
-            raise ValueError(
+            yield (
                 f"decode.range = {self.range} has no effect with decode.channels = {self.channels}: bands are "
                 "stored as they are; set auto"
             )

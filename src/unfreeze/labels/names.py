@@ -43,8 +43,7 @@ def label_by_names(paths: Sequence[str], params: SplitParams) -> Reading:
     Test images that the pattern does not fit are predicted only.
 
     Raises:
-        UserError: the pattern is no regular expression with a group `label`, no usual pattern fits, or an image
-            outside of test has no label.
+        UserError: no usual pattern fits, or an image outside of test has no label.
     """
     layout = read_layout(paths, params)
     splits = [layout.read(path)[0] for path in paths]
@@ -55,11 +54,7 @@ def label_by_names(paths: Sequence[str], params: SplitParams) -> Reading:
             f"split.pattern = auto: no usual pattern, or several, give labels to file names such as {few(paths)}. "
             "Write a regular expression, such as split.pattern: '(?P<label>[a-z]+)_\\d+'"
         )
-    try:
-        search = re.compile(pattern).search
-    except re.error as error:
-        raise UserError(f"split.pattern = {pattern} is no regular expression: {error}") from None
-
+    search = re.compile(pattern).search
     labels, without = [], []
     for path, split in zip(paths, splits, strict=True):
         match = search(path)

@@ -1,5 +1,7 @@
 """The `split` section of params.yaml: where labels come from, and which splits are made."""
 
+import re
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Annotated, Literal
 
@@ -90,46 +92,63 @@ class SplitParams(Section):
     folds: Annotated[int, Field(ge=0)]
     """Cross-validation folds of the head over train and valid together; 0: none."""
 
-    def check_with(self, params: SimpleNamespace) -> None:
+    def check_with(self, params: SimpleNamespace) -> Iterator[str]:
         if self.valid == 0:
-            raise ValueError("split.valid = 0: training needs images to validate on, a share or a number a class")
+            yield ("split.valid = 0: training needs images to validate on, a share or a number a class")
         if self.folds == 1:
-            raise ValueError("split.folds = 1: cross-validation takes 2 folds or more, 0 is none")
+            yield ("split.folds = 1: cross-validation takes 2 folds or more, 0 is none")
         shares = [part for part in (self.valid, self.test) if isinstance(part, float)]
         if sum(shares) >= 1:
-            raise ValueError(f"split.valid + split.test = {sum(shares)}: nothing is left to train on")
-        if self.labels == "folders":
-            if not TASKS[self.kind].labels_from_folders:
-                raise ValueError(
-                    f"split.kind = {self.kind}: a folder gives one class an image; name a file in split.labels"
+            yield (f"split.valid + split.test = {sum(shares)}: nothing is left to train on")
+        if self.labels in ("folders", "names") and not TASKS[self.kind].labels_from_folders:
+            yield (
+                f"split.kind = {self.kind}: with split.labels = {self.labels} an image has one class; name a "
+                "label file in split.labels"
+            )
+        for key, unset in self._list_idle():
+            if getattr(self, key) != unset:
+                yield (
+                    f"split.{key} = {getattr(self, key)} has no effect with split.labels = {self.labels} and "
+                    f"split.kind = {self.kind}; set {unset!r}"
                 )
-            for key, unset in (
-                ("id_column", "auto"),
-                ("label_column", "auto"),
-                ("group", "none"),
-                ("numbers", []),
-            ):
-                if getattr(self, key) != unset:
-                    raise ValueError(
-                        f"split.{key} = {getattr(self, key)} has no effect with split.labels = folders; "
-                        f"set {unset}"
-                    )
+        if self.pattern != "auto":
+            try:
+                groups = re.compile(self.pattern).groupindex
+            except re.error as error:
+                yield f"split.pattern = {self.pattern} is no regular expression: {error}"
+            else:
+                if "label" not in groups:
+                    yield f"split.pattern = {self.pattern}: a group `(?P<label>...)` must say what the label is"
         if (self.labels == "records") != params.decode.bands:
             wanted = "records" if params.decode.bands else "folders, or a file"
-            raise ValueError(
+            yield (
                 f"split.labels = {self.labels}: with decode.channels = {params.decode.channels} labels come from "
                 f"{wanted}"
             )
         for name in self.numbers:
             if name in (self.id_column, self.label_column) or self.numbers.count(name) > 1:
-                raise ValueError(f"split.numbers = {self.numbers}: {name} is the ids, the labels, or named twice")
+                yield (f"split.numbers = {self.numbers}: {name} is the ids, the labels, or named twice")
         if self.only_near_shares:
             for key, plain in (("train", "all"), ("valid", 0.2), ("test", 0.2)):
                 if isinstance(value := getattr(self, key), int) and value:
-                    raise ValueError(
+                    yield (
                         f"split.{key} = {value}: images a class can be counted out only with one class an image "
                         f"and no groups; set {plain}"
                     )
+
+    def _list_idle(self) -> Iterator[tuple[str, object]]:
+        """Yield the keys that have no effect beside `labels` and `kind`, and the value that says so."""
+        if self.labels in ("folders", "names"):
+            yield from (("id_column", "auto"), ("label_column", "auto"), ("group", "none"), ("numbers", []))
+            yield from (("split_column", "auto"), ("blank", "error"), ("uncertain", "error"))
+        if self.labels != "folders":
+            yield "level", "auto"
+        if self.labels != "names":
+            yield "pattern", "auto"
+        if not TASKS[self.kind].splits_only_near_shares:
+            yield from (("separator", "auto"), ("none", ""))
+        elif self.rare == "drop":
+            yield "rare", "train"  # an image has other labels beside a rare one
 
     @property
     def only_near_shares(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Literal
@@ -42,33 +43,31 @@ class ModelParams(Section):
     image_size: Annotated[int, Field(ge=16, le=2048)]
     """Pixels a side of what the network sees."""
 
-    def check_with(self, params: SimpleNamespace) -> None:
+    def check_with(self, params: SimpleNamespace) -> Iterator[str]:
         family = ARCHS[self.arch]
         named = self.weights.startswith("IMAGENET1K")
         fixed = family.fixed_e2e if "SWAG_E2E" in self.weights else family.fixed
         wrong = self.image_size < family.smallest or self.image_size % family.step
         if wrong or (named and fixed not in (None, self.image_size)):
-            raise ValueError(f"model.image_size = {self.image_size}: {self.arch} takes {family.sizes}")
+            yield (f"model.image_size = {self.image_size}: {self.arch} takes {family.sizes}")
         if self.image_size > params.decode.image_size:
-            raise ValueError(
+            yield (
                 f"model.image_size = {self.image_size}: images are stored at decode.image_size = "
                 f"{params.decode.image_size}; store them at that size or more (about 1.15 times leaves room for "
                 "random crops)"
             )
         if params.finetune.bn_freeze and not family.batchnorm:
-            raise ValueError(
-                f"finetune.bn_freeze = {params.finetune.bn_freeze} has no effect: {self.arch} has no BatchNorm"
-            )
+            yield (f"finetune.bn_freeze = {params.finetune.bn_freeze} has no effect: {self.arch} has no BatchNorm")
         if self.stem == "small" and not family.stem:
             able = ", ".join(arch for arch, other in ARCHS.items() if other.stem)
-            raise ValueError(f"model.stem = small: {self.arch} has none; there is one for {able}")
+            yield (f"model.stem = small: {self.arch} has none; there is one for {able}")
         for size in params.finetune.sizes:
             if family.tokens or family.fixed or family.step > 1:
-                raise ValueError(f"finetune.sizes = {params.finetune.sizes}: {self.arch} is built for one size")
+                yield (f"finetune.sizes = {params.finetune.sizes}: {self.arch} is built for one size")
             if size < family.smallest:
-                raise ValueError(f"finetune.sizes = {params.finetune.sizes}: {self.arch} takes {family.sizes}")
+                yield (f"finetune.sizes = {params.finetune.sizes}: {self.arch} takes {family.sizes}")
         if Path(self.weights).suffix in WEIGHTS_FILES and not Path(self.weights).is_file():
-            raise ValueError(f"model.weights = {self.weights!r}: there is no such file")
+            yield (f"model.weights = {self.weights!r}: there is no such file")
 
 
 def build_backbone(

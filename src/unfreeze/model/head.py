@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,9 +23,9 @@ class HeadParams(Section):
     dropout: list[Annotated[Number, Field(ge=0, lt=1)]]
     """Probability that an input of each linear layer is dropped: one value more than there are hidden layers."""
 
-    def check_with(self, params: SimpleNamespace) -> None:
+    def check_with(self, params: SimpleNamespace) -> Iterator[str]:
         if len(self.dropout) != len(self.hidden) + 1:
-            raise ValueError(
+            yield (
                 f"head.dropout = {self.dropout}: takes {len(self.hidden) + 1} values, one for each linear layer "
                 f"(head.hidden = {self.hidden} and the classes)"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from itertools import count
 from pathlib import Path
@@ -39,9 +39,9 @@ class FindLrParams(Section):
     steps: Annotated[int, Field(ge=20, le=10_000)]
     """From lr_min to lr_max; the training images are gone through as often as that takes."""
 
-    def check_with(self, params: SimpleNamespace) -> None:
+    def check_with(self, params: SimpleNamespace) -> Iterator[str]:
         if self.lr_max <= self.lr_min:
-            raise ValueError(f"find_lr.lr_max = {self.lr_max}: must be above find_lr.lr_min = {self.lr_min}")
+            yield (f"find_lr.lr_max = {self.lr_max}: must be above find_lr.lr_min = {self.lr_min}")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Learning rates as pure functions of the step, and the params of the two training stages."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Annotated, Literal
@@ -115,8 +115,8 @@ class TrainHeadParams(StepParams):
     cycle_mult: Count
     """Each cycle is this many times as long as the one before."""
 
-    def check_with(self, params: SimpleNamespace) -> None:
-        _check("train_head", self, params)
+    def check_with(self, params: SimpleNamespace) -> Iterator[str]:
+        yield from _check("train_head", self, params)
 
 
 class FinetuneParams(StepParams):
@@ -147,46 +147,40 @@ class FinetuneParams(StepParams):
     mixup: Annotated[Number, Field(ge=0, le=10)]
     """Alpha of the beta distribution that pairs of images are mixed by (Zhang et al. 2018); 0: none."""
 
-    def check_with(self, params: SimpleNamespace) -> None:
-        _check("finetune", self, params)
+    def check_with(self, params: SimpleNamespace) -> Iterator[str]:
+        yield from _check("finetune", self, params)
         if 0 < self.find_lr < 20:
-            raise ValueError(f"finetune.find_lr = {self.find_lr}: a range test takes 20 steps or more; 0: none")
+            yield (f"finetune.find_lr = {self.find_lr}: a range test takes 20 steps or more; 0: none")
         if self.lr == "auto" and not self.find_lr:
-            raise ValueError("finetune.lr = auto: needs a range test, set finetune.find_lr = 100")
+            yield ("finetune.lr = auto: needs a range test, set finetune.find_lr = 100")
         if self.find_lr and not self.cycles:
-            raise ValueError(
-                f"finetune.find_lr = {self.find_lr} has no effect with finetune.cycles = 0: nothing unfreezes"
-            )
+            yield (f"finetune.find_lr = {self.find_lr} has no effect with finetune.cycles = 0: nothing unfreezes")
         if self.sizes and self.sizes[-1] != params.model.image_size:
-            raise ValueError(
+            yield (
                 f"finetune.sizes = {self.sizes}: must end with model.image_size = "
                 f"{params.model.image_size}, for which the network is evaluated"
             )
         if self.lr == "auto" and self.frozen_cycles and params.precompute.skip:
-            raise ValueError(
+            yield (
                 "finetune.lr = auto: the frozen cycles take their rate from train-head, which precompute.skip "
                 "leaves out; set finetune.frozen_cycles = 0 or a rate"
             )
         if self.snapshots > max(1, self.cycles):
-            raise ValueError(
-                f"finetune.snapshots = {self.snapshots}: there are only finetune.cycles = {self.cycles}"
-            )
+            yield (f"finetune.snapshots = {self.snapshots}: there are only finetune.cycles = {self.cycles}")
         if self.bn_freeze is True and not self.cycles:
-            raise ValueError("finetune.bn_freeze = True has no effect with finetune.cycles = 0: nothing unfreezes")
+            yield ("finetune.bn_freeze = True has no effect with finetune.cycles = 0: nothing unfreezes")
 
 
-def _check(name: str, params: TrainHeadParams | FinetuneParams, others: SimpleNamespace) -> None:
+def _check(name: str, params: TrainHeadParams | FinetuneParams, others: SimpleNamespace) -> Iterator[str]:
     if params.balance == "sample" and not TASKS[others.split.kind].can_draw_balanced:
-        raise ValueError(
+        yield (
             f"{name}.balance = sample: with several labels an image no draw makes all labels equally frequent; "
             "set loss or none"
         )
     if params.cycles < 2 and params.cycle_mult > 1:
-        raise ValueError(
+        yield (
             f"{name}.cycle_mult = {params.cycle_mult} has no effect with {name}.cycles = {params.cycles}: "
             "set it to 1, or ask for 2 cycles or more"
         )
     if params.schedule == "one_cycle" and params.momentum < MOMENTUM_RANGE:
-        raise ValueError(
-            f"{name}.momentum = {params.momentum}: one_cycle takes it {MOMENTUM_RANGE} lower; set it to 0.95"
-        )
+        yield (f"{name}.momentum = {params.momentum}: one_cycle takes it {MOMENTUM_RANGE} lower; set it to 0.95")

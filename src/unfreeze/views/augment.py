@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -38,10 +39,10 @@ class AugmentParams(Section):
     pad: Annotated[int, Field(ge=0, le=256)]
     """Pixels, at model.image_size, by which a random crop may leave the image, which is reflected there."""
 
-    def check_with(self, params: SimpleNamespace) -> None:
+    def check_with(self, params: SimpleNamespace) -> Iterator[str]:
         for key, idle in (("max_zoom", 1), ("pad", 0)):
             if self.set == "none" and getattr(self, key) != idle:
-                raise ValueError(
+                yield (
                     f"augment.{key} = {getattr(self, key)} has no effect with augment.set = none: set it to {idle}"
                 )
 
