@@ -6,13 +6,15 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 # Stages say `python`: the one of the environment comes first.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# A project that shares another one's environment runs its own code.
+export PYTHONPATH := $(CURDIR)/src
 INSTALLED := $(VENV)/installed
 NEEDED_GB := 8
 PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PHOTOS := $(UNFREEZE_REAL_DATA)/ants_bees.7z
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run compare export test test-slow lint ablation bench bench-gpu scale sweep plots verify kill-test sample lock clean clean-checkpoints
+.PHONY: help setup run compare export test test-slow lint ablation bench bench-gpu scale new sweep plots verify kill-test sample lock clean clean-checkpoints
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +68,9 @@ lock: ## Pin the newest versions within pyproject.toml's ranges (needs uv)
 
 clean-checkpoints: ## Forget interrupted training
 	rm -rf .checkpoints
+
+new: setup ## A project of your own for some data: make new DATA=photos.zip TO=../photos
+	@unfreeze new "$(TO)" --data "$(DATA)" $(ARGS)
 
 sweep: setup ## One param at several values: make sweep PARAM=train_head.lr VALUES=0.003,0.01 SEEDS=5
 	@unfreeze sweep $(PARAM) $(VALUES) --seeds $(or $(SEEDS),3) $(ARGS)

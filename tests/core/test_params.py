@@ -114,7 +114,10 @@ WRONG = [
     ),
     ({"split__kind": "multi"}, r"split\.kind = multi: with split\.labels = folders"),
     ({"split__id_column": "id"}, r"split\.id_column = id has no effect with split\.labels = folders .*set .auto"),
-    ({"split__group": "patient"}, r"split\.group = patient has no effect with split\.labels = folders .*set .none"),
+    (
+        {"split__group": "patient"},
+        r"split\.group = patient has no effect with split\.labels = folders .*set .none",
+    ),
     (
         {"split__labels": "a.csv", "split__kind": "multi", "split__valid": 33},
         r"split\.valid = 33: images a class can be counted out only with one class an image .*; set 0\.2",

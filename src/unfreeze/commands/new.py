@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,9 @@ def _share(folder: Path) -> None:
         (folder / ".venv").symlink_to(environment.resolve())
         with (folder / ".git/info/exclude").open("a", encoding="utf-8") as file:
             file.write("/.venv\n")  # .gitignore means a folder, and this is a link
+        if (installed := environment / "installed").exists():
+            for name in ("requirements.lock", "pyproject.toml"):  # newer ones would have make install again
+                shutil.copystat(installed, folder / name)
     cache = subprocess.run(["dvc", "cache", "dir"], cwd=ROOT, capture_output=True, text=True, check=True)
     shared = (ROOT / cache.stdout.strip()).resolve()
     subprocess.run(["dvc", "cache", "dir", "--quiet", "--local", str(shared)], cwd=folder, check=True)
