@@ -41,7 +41,8 @@ def main() -> str:
         seed=params.seed,
     )
     network.to(fabric.device, memory_format=channels_last)
-    images = Images(keep_on_gpu(fabric.device, pixels), params.model.image_size, fabric.device, numbers=numbers)
+    kept = keep_on_gpu(fabric.device, pixels) if params.finetune.trains else pixels
+    images = Images(kept, params.model.image_size, fabric.device, numbers=numbers)
 
     # 3. Train, from where an interrupted run left off. The first rank writes for all. Until the end the networks
     # stand beside the checkpoint: DVC deletes outs before it runs a stage again.
@@ -70,7 +71,8 @@ def main() -> str:
                 save_network(best, network, card)
             if first and epoch.epoch in tuning.snapshots:
                 save_network(snapshots / f"epoch_{epoch.epoch:03}.safetensors", network, card)
-    card.thresholds.update(tuning.thresholds if history.epochs else tuning.validate(images).thresholds)
+    untrained = None if history.epochs else tuning.validate(images)
+    card.thresholds.update(untrained.thresholds if untrained else tuning.thresholds)
     if not first:
         return ""
 
@@ -81,10 +83,18 @@ def main() -> str:
     files.write_json(paths.SNAPSHOTS / "epochs.json", tuning.snapshots)  # DVC warns of an empty folder
     write_curve(paths.FINETUNE / "lr_curve.csv", tuning.curve)
     record_environment(paths.ENVIRONMENT, describe_environment(params.runtime, fabric), paths.MODEL)
-    details = {"lr": tuning.lr, **tuning.suggestions, **history.summary()}
-    metrics = {"network_lr": tuning.lr} if params.finetune.lr == "auto" else {}
+    if untrained:
+        details = {"epochs": 0, "valid": {"loss": untrained.loss, table.task.headline: untrained.value}}
+    else:
+        lr = head_lr if tuning.lr == "auto" else tuning.lr  # nothing was unfrozen
+        details = {"lr": lr, **tuning.suggestions, **history.summary()}
+    metrics = {"network_lr": tuning.lr} if params.finetune.lr == "auto" and tuning.curve else {}
     write_metrics(paths.FINETUNE, metrics=metrics, details=details)
     checkpoint.remove()
+    if untrained:
+        why = "skipped (finetune.skip)" if params.finetune.skip else "no cycles"
+        valid = f"validation {table.task.headline} {untrained.value:.4f}"
+        return f"{why}: the head on the frozen backbone is the model, {valid}"
     return str(history)
 
 

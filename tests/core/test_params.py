@@ -13,7 +13,7 @@ from unfreeze.core import params
 from unfreeze.core.console import UserError
 from unfreeze.core.params import Seed
 from unfreeze.labels.params import SplitParams
-from unfreeze.train.schedule import StepParams, TrainHeadParams
+from unfreeze.train.schedule import FinetuneParams, StepParams, TrainHeadParams
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -153,21 +153,20 @@ WRONG = [
     ({"submission__format": "text"}, r"submission\.format = 'text': should be 'auto', 'labels'"),
     # options without effect
     ({"submission__positive": "dog"}, r"submission\.positive = dog has no effect with submission\.sample = none"),
-    ({"precompute__skip": True, "precompute__views": 4}, r"precompute\.views = 4 has no effect with .*skip"),
     (
         {"precompute__set": "none", "precompute__views": 4},
         r"precompute\.views = 4 has .*set = none",
     ),
     ({"precompute__skip": True, "split__folds": 5}, r"split\.folds = 5 has no effect with precompute\.skip"),
-    ({"augment__set": "none", "augment__max_zoom": 1, "augment__pad": 4}, r"augment\.pad = 4 has no effect"),
+    ({"augment__set": "none"}, r"tta\.views = 4 has no effect with augment\.set = none"),
     (
-        {"finetune__find_lr": 50, "finetune__cycles": 0, "finetune__cycle_mult": 1},
-        r"finetune\.find_lr = 50 has no effect",
+        {"precompute__skip": True, "finetune__skip": True},
+        r"finetune\.skip = true: .*precompute\.skip = true nothing",
     ),
-    ({"train_head__cycles": 1}, r"train_head\.cycle_mult = 2 has no effect with train_head\.cycles = 1"),
-    ({"finetune__cycles": 1}, r"finetune\.cycle_mult = 2 has no effect"),
-    ({"augment__set": "none"}, r"augment\.max_zoom = 1\.1 has no effect with augment\.set = none"),
-    ({"augment__set": "none", "augment__max_zoom": 1}, r"tta\.views = 4 has no effect with augment\.set = none"),
+    (
+        {"precompute__skip": True, "finetune__cycles": 0, "finetune__frozen_cycles": 0},
+        r"finetune\.cycles = 0 and finetune\.frozen_cycles = 0: .*precompute\.skip = true nothing",
+    ),
     ({"tta__thresholds": "per_label"}, r"tta\.thresholds = per_label has no effect with split\.kind = single"),
     (
         {"split__labels": "a.csv", "split__kind": "multi", "train_head__balance": "sample"},
@@ -277,6 +276,46 @@ def test_dvc_keeps_what_the_message_offers_beside_quotes(tmp_path):
     with modify_yaml(str(file)) as content:
         content["seed"] = 2
     assert yaml.safe_load(file.read_text()) == {"quoted": True, "tagged": "yes", "seed": 2}
+
+
+IDLE = {
+    "fine-tuning": {
+        "finetune__skip": True, "finetune__snapshots": 9, "finetune__bn_freeze": True, "finetune__lr": "auto",
+        "finetune__sizes": [16, 24], "finetune__find_lr": 5, "finetune__schedule": "one_cycle",
+        "finetune__momentum": 0, "model__arch": "squeezenet1_1",
+    },
+    "unfreezing": {
+        "finetune__cycles": 0, "finetune__snapshots": 9, "finetune__bn_freeze": True, "finetune__lr": "auto",
+        "finetune__find_lr": 5, "model__arch": "squeezenet1_1",
+    },
+    "nothing but frozen cycles": {"finetune__cycles": 0, "finetune__bn_freeze": "train"},
+    "all cycles": {"finetune__cycles": 0, "finetune__frozen_cycles": 0, "finetune__bn_freeze": "train"},
+    "later cycles": {"finetune__cycles": 1, "train_head__cycles": 1},
+    "features": {"precompute__skip": True, "precompute__views": 4, "precompute__set": "none"},
+    "the head": {
+        "precompute__skip": True, "train_head__momentum": 0, "train_head__schedule": "one_cycle",
+        "split__labels": "a.csv", "split__kind": "multi", "train_head__balance": "sample",
+    },
+    "augmentation": {"augment__set": "none", "augment__pad": 4, "tta__views": 0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", IDLE.values(), ids=IDLE)
+def test_what_a_switch_makes_idle_may_stand(tmp_path, monkeypatch, changes):
+    check(tmp_path, monkeypatch, **changes)
+
+
+def test_a_file_of_before_there_was_a_switch_of_fine_tuning_is_valid(tmp_path, monkeypatch):
+    content = check(tmp_path, monkeypatch, finetune__skip=None)
+    assert "skip" not in content["finetune"]
+    write_pipeline("unfreeze-finetune", ["finetune"])
+    assert params.load("unfreeze-finetune", finetune=FinetuneParams).finetune.skip is False
+
+
+def test_a_network_without_batchnorm_takes_no_setting_of_it(tmp_path, monkeypatch):
+    changes = {"model__arch": "squeezenet1_1", "finetune__bn_freeze": "train", "finetune__cycles": 0}
+    with pytest.raises(UserError, match=r"finetune\.bn_freeze = train has no effect: squeezenet1_1"):
+        check(tmp_path, monkeypatch, **changes)
 
 
 def test_all_problems_come_at_once(tmp_path, monkeypatch):

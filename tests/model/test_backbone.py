@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from small_backbones import EACH, SMALL
+from small_training import finetune_params
 from torchvision import models
 
 from unfreeze.model.backbone import ModelParams, build_backbone
@@ -40,8 +41,8 @@ def test_sizes_that_a_network_cannot_take_are_refused_with_the_params(arch, size
 
 def find_problems(arch, weights, size):
     section = ModelParams(arch=arch, weights=weights, stem="imagenet", image_size=size)
-    finetune = SimpleNamespace(skip=False, cycles=1, frozen_cycles=1, bn_freeze=False, sizes=[])
-    return list(section.check_with(SimpleNamespace(decode=SimpleNamespace(image_size=size), finetune=finetune)))
+    others = SimpleNamespace(decode=SimpleNamespace(image_size=size), finetune=finetune_params())
+    return list(section.check_with(others))
 
 
 def step(network, images):

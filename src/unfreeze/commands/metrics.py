@@ -26,7 +26,10 @@ def show_metrics() -> str:
     path = paths.EVALUATE / DETAILS
     if not path.is_file():
         raise UserError(f"{path} is not here; dvc repro makes it")
-    return format_table(read_json(path))
+    table, finetuning = format_table(read_json(path)), paths.FINETUNE / DETAILS
+    if finetuning.is_file() and not read_json(finetuning).get("epochs"):
+        table += "\nnothing was fine-tuned: the network is the frozen backbone under the trained head"
+    return table
 
 
 def format_table(metrics: Mapping[str, Mapping[str, Mapping[str, float | int | None]]]) -> str:

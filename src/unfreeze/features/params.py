@@ -22,9 +22,8 @@ class PrecomputeParams(AugmentParams):
     course's cache, whose head sees no augmentation."""
 
     def check_with(self, params: SimpleNamespace) -> Iterator[str]:
-        if self.views and (self.skip or self.set == "none"):
-            key = "skip = true" if self.skip else "set = none"
-            yield (f"precompute.views = {self.views} has no effect with precompute.{key}: set it to 0")
+        if self.views and self.set == "none" and not self.skip:
+            yield f"precompute.views = {self.views} has no effect with precompute.set = none: set it to 0"
         if self.skip and params.split.folds:
             yield (
                 f"split.folds = {params.split.folds} has no effect with precompute.skip = true: folds are "

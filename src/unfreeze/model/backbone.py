@@ -56,12 +56,12 @@ class ModelParams(Section):
                 f"{params.decode.image_size}; store them at that size or more (about 1.15 times leaves room for "
                 "random crops)"
             )
-        if params.finetune.bn_freeze and not family.batchnorm:
+        if params.finetune.sets_batchnorm and not family.batchnorm:
             yield (f"finetune.bn_freeze = {params.finetune.bn_freeze} has no effect: {self.arch} has no BatchNorm")
         if self.stem == "small" and not family.stem:
             able = ", ".join(arch for arch, other in ARCHS.items() if other.stem)
             yield (f"model.stem = small: {self.arch} has none; there is one for {able}")
-        for size in params.finetune.sizes:
+        for size in params.finetune.sizes if params.finetune.trains else []:
             if family.tokens or family.fixed or family.step > 1:
                 yield (f"finetune.sizes = {params.finetune.sizes}: {self.arch} is built for one size")
             if size < family.smallest:

@@ -43,6 +43,7 @@ def render(results: Results, pixels: PixelArray, params: dict[str, Any]) -> str:
     album = Album(pixels, choose_side(pixels, shown.row, count=expected, room=galleries.MOST_BYTES))
     intervals = compute_intervals(results.metrics[split]["tta"], shown, seed)
     searched = search.build(shown, pixels)
+    finetuned = len(results.finetune.epochs) > 0
     recipe, changes = making.find_closest_recipe(params, results.recipes)
     script = read_beside("viewer.js") + "\n" + read_beside("page.js")
     return load_template("page.html.j2").render(
@@ -50,7 +51,8 @@ def render(results: Results, pixels: PixelArray, params: dict[str, Any]) -> str:
         split=split,
         split_name={"test": "test", "valid": "validation"}[split],
         classes=shown.classes,
-        score=scores.build(results.metrics, shown, split, intervals),
+        score=scores.build(results.metrics, shown, split, intervals, finetuned),
+        finetuned=finetuned,
         cross_validation=results.cross_validation,
         galleries=galleries.build(shown, album, count=count, seed=seed),
         search=searched,

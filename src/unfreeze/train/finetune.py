@@ -40,6 +40,8 @@ class Phase:
 
 def plan_phases(params: FinetuneParams, size: int) -> list[Phase]:
     """Return the phases in their order: at each size frozen, then unfrozen; those without cycles are left out."""
+    if params.skip:
+        return []
     phases = []
     for each in params.sizes or [size]:
         at = f" {each}" if params.sizes else ""
@@ -55,9 +57,10 @@ def plan_phases(params: FinetuneParams, size: int) -> list[Phase]:
 def snapshot_epochs(phases: list[Phase], snapshots: int) -> list[int]:
     """Return the epochs, counted over all phases, after which the network is kept beside the last one.
 
-    They are the ends of the last `snapshots` cycles of the last phase, without the very last (Huang et al. 2017).
+    They are the ends of the last `snapshots` cycles of the last phase, without the very last (Huang et al. 2017);
+    of a network that stays frozen there are none.
     """
-    if not phases:
+    if not phases or phases[-1].frozen:
         return []
     before = sum(sum(phase.cycles) for phase in phases[:-1])
     return [before + end - 1 for end in accumulate(phases[-1].cycles)][-snapshots:-1]

@@ -116,12 +116,16 @@ class TrainHeadParams(StepParams):
     """Each cycle is this many times as long as the one before."""
 
     def check_with(self, params: SimpleNamespace) -> Iterator[str]:
-        yield from _check("train_head", self, params)
+        if not params.precompute.skip:
+            yield from _check("train_head", self, params)
 
 
 class FinetuneParams(StepParams):
     """`finetune`: frozen cycles of one epoch on augmented images, then everything unfrozen."""
 
+    skip: bool = False
+    """true: no fine-tuning. The trained head on the frozen backbone is the model, and what else stands in this
+    section is of no effect."""
     sizes: list[Annotated[int, Field(ge=16)]]
     """Pixels a side of what the network sees, one after the other, each with all the cycles below, the weights
     going on; the last is model.image_size. `[]`: that alone."""
@@ -135,7 +139,7 @@ class FinetuneParams(StepParams):
     """Of the groups early, late and head, through the whole schedule."""
     frozen_cycles: Annotated[int, Field(ge=0)]
     cycles: Annotated[int, Field(ge=0)]
-    """Unfrozen cycles."""
+    """Unfrozen cycles; 0: none, and `find_lr` and what is said of them below is of no effect."""
     cycle_len: Count
     cycle_mult: Count
     snapshots: Annotated[int, Field(ge=1)]
@@ -148,13 +152,12 @@ class FinetuneParams(StepParams):
     """Alpha of the beta distribution that pairs of images are mixed by (Zhang et al. 2018); 0: none."""
 
     def check_with(self, params: SimpleNamespace) -> Iterator[str]:
+        if params.precompute.skip and not self.trains:
+            here = "skip = true" if self.skip else "cycles = 0 and finetune.frozen_cycles = 0"
+            yield f"finetune.{here}: with precompute.skip = true nothing would be trained; set skip = false in one"
+        if self.skip:
+            return
         yield from _check("finetune", self, params)
-        if 0 < self.find_lr < 20:
-            yield (f"finetune.find_lr = {self.find_lr}: a range test takes 20 steps or more; 0: none")
-        if self.lr == "auto" and not self.find_lr:
-            yield ("finetune.lr = auto: needs a range test, set finetune.find_lr = 100")
-        if self.find_lr and not self.cycles:
-            yield (f"finetune.find_lr = {self.find_lr} has no effect with finetune.cycles = 0: nothing unfreezes")
         if self.sizes and self.sizes[-1] != params.model.image_size:
             yield (
                 f"finetune.sizes = {self.sizes}: must end with model.image_size = "
@@ -165,10 +168,24 @@ class FinetuneParams(StepParams):
                 "finetune.lr = auto: the frozen cycles take their rate from train-head, which precompute.skip "
                 "leaves out; set finetune.frozen_cycles = 0 or a rate"
             )
-        if self.snapshots > max(1, self.cycles):
-            yield (f"finetune.snapshots = {self.snapshots}: there are only finetune.cycles = {self.cycles}")
-        if self.bn_freeze is True and not self.cycles:
-            yield ("finetune.bn_freeze = True has no effect with finetune.cycles = 0: nothing unfreezes")
+        if not self.cycles:
+            return
+        if 0 < self.find_lr < 20:
+            yield f"finetune.find_lr = {self.find_lr}: a range test takes 20 steps or more; 0: none"
+        if self.lr == "auto" and not self.find_lr:
+            yield "finetune.lr = auto: needs a range test, set finetune.find_lr = 100"
+        if self.snapshots > self.cycles:
+            yield f"finetune.snapshots = {self.snapshots}: there are only finetune.cycles = {self.cycles}"
+
+    @property
+    def trains(self) -> bool:
+        """Whether there are any cycles."""
+        return not self.skip and self.cycles + self.frozen_cycles > 0
+
+    @property
+    def sets_batchnorm(self) -> bool:
+        """Whether `bn_freeze` says something of a layer that would train otherwise, or not train."""
+        return self.trains and (self.bn_freeze == "train" or (self.bn_freeze is True and self.cycles > 0))
 
 
 def _check(name: str, params: TrainHeadParams | FinetuneParams, others: SimpleNamespace) -> Iterator[str]:
@@ -177,10 +194,5 @@ def _check(name: str, params: TrainHeadParams | FinetuneParams, others: SimpleNa
             f"{name}.balance = sample: with several labels an image no draw makes all labels equally frequent; "
             "set loss or none"
         )
-    if params.cycles < 2 and params.cycle_mult > 1:
-        yield (
-            f"{name}.cycle_mult = {params.cycle_mult} has no effect with {name}.cycles = {params.cycles}: "
-            "set it to 1, or ask for 2 cycles or more"
-        )
     if params.schedule == "one_cycle" and params.momentum < MOMENTUM_RANGE:
-        yield (f"{name}.momentum = {params.momentum}: one_cycle takes it {MOMENTUM_RANGE} lower; set it to 0.95")
+        yield f"{name}.momentum = {params.momentum}: one_cycle takes it {MOMENTUM_RANGE} lower; set it to 0.95"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -26,9 +24,10 @@ MAX_LIGHTING = 0.05
 class AugmentParams(Section):
     """`augment`: how training images and the views of TTA are varied.
 
-    `none`: not at all. `flip`: zoom, random crop and horizontal flips (small images from scratch). `basic`: zoom
-    and random crop, rotation up to 10 degrees, brightness and contrast up to 0.05. `side_on`: basic and
-    horizontal flips (photos). `top_down`: basic and the eight symmetries of the square (satellite, microscope).
+    `none`: not at all, whatever the other keys say. `flip`: zoom, random crop and horizontal flips (small images
+    from scratch). `basic`: zoom and random crop, rotation up to 10 degrees, brightness and contrast up to 0.05.
+    `side_on`: basic and horizontal flips (photos). `top_down`: basic and the eight symmetries of the square
+    (satellite, microscope).
 
     Brightness and contrast are those of images in [0, 1]. Measured values (float arrays, such as decibels of
     radar) are rotated, flipped and zoomed, and keep their brightness and contrast.
@@ -38,13 +37,6 @@ class AugmentParams(Section):
     max_zoom: Annotated[Number, Field(ge=1, le=4)]
     pad: Annotated[int, Field(ge=0, le=256)]
     """Pixels, at model.image_size, by which a random crop may leave the image, which is reflected there."""
-
-    def check_with(self, params: SimpleNamespace) -> Iterator[str]:
-        for key, idle in (("max_zoom", 1), ("pad", 0)):
-            if self.set == "none" and getattr(self, key) != idle:
-                yield (
-                    f"augment.{key} = {getattr(self, key)} has no effect with augment.set = none: set it to {idle}"
-                )
 
 
 def draw(

@@ -13,11 +13,13 @@ VARIANTS = {
     "tta": "whole network, TTA",
 }
 """Ways of predicting, with their names."""
+FROZEN = VARIANTS | {"plain": "frozen backbone and head", "tta": "frozen backbone and head, TTA"}
+"""The same where nothing was fine-tuned."""
 TILES = 4
 
 
 def build(
-    metrics: dict[str, Any], shown: Predictions, split: str, intervals: dict[str, Interval]
+    metrics: dict[str, Any], shown: Predictions, split: str, intervals: dict[str, Interval], finetuned: bool
 ) -> dict[str, Any]:
     """Build the head and the section of numbers.
 
@@ -25,11 +27,14 @@ def build(
         metrics: split -> way of predicting -> metric -> number or None.
         shown: the labelled predictions of `split`.
         intervals: of the metrics of `split` with TTA, by metric.
+        finetuned: whether the network had any epoch.
     """
+    names = VARIANTS if finetuned else FROZEN
+    gains = _describe_gains(metrics[split], shown.task.metrics[0])
     return {
         "headline": _build_headline(metrics[split]["tta"], shown.task, intervals),
-        "variants": _build_variants(metrics, shown.task, split, intervals),
-        "gains": _describe_gains(metrics[split], shown.task.metrics[0]),
+        "variants": _build_variants(metrics, shown.task, split, intervals, names),
+        "gains": gains if finetuned else gains[-1:],
         "resamples": RESAMPLES,
         "rank_resamples": count_rank_resamples(len(shown.row), len(shown.classes)),
     }
@@ -78,7 +83,7 @@ def _build_headline(scores: dict[str, Any], task: Task, intervals: dict[str, Int
 
 
 def _build_variants(
-    metrics: dict[str, Any], task: Task, split: str, intervals: dict[str, Interval]
+    metrics: dict[str, Any], task: Task, split: str, intervals: dict[str, Interval], names: dict[str, str]
 ) -> dict[str, Any]:
     """Build the table of numbers: a line for each split and way of predicting.
 
@@ -88,7 +93,7 @@ def _build_variants(
     columns = [metric for metric in task.metrics if metric.key in keys]
     lines = []
     for part in ("valid", "test"):
-        for way, name in VARIANTS.items():
+        for way, name in names.items():
             scores = metrics.get(part, {}).get(way)
             if not scores:
                 continue
@@ -105,7 +110,7 @@ def _build_variants(
 
 
 def _describe_gains(ways: dict[str, Any], metric: Metric) -> list[str]:
-    """Say what fine-tuning and TTA changed on a split, in the first metric."""
+    """Say what fine-tuning and, last, TTA changed on a split, in the first metric."""
     steps = [("head", "plain", "the whole network over the head alone"), ("plain", "tta", "TTA")]
     return [
         f"{what} {format_difference(metric, ways[after][metric.key] - ways[before][metric.key])}"
