@@ -169,6 +169,31 @@ def test_from_scratch_at_growing_sizes_without_features(project):
 
 
 @pytest.mark.slow
+def test_without_fine_tuning_the_head_on_the_frozen_backbone_is_the_model(project):
+    set_params(project, **SMALL, finetune__skip=True)
+    output = dvc(project, "repro")
+    assert ran(output) == ["unfreeze-finetune", "tta-evaluate", "report"]
+    assert "unfreeze-finetune: skipped (finetune.skip)" in output
+    metrics = json.loads((project / "results/evaluate/details.json").read_text())
+    assert set(metrics["test"]) == {"head", "plain", "tta"}
+    for name, value in metrics["test"]["head"].items():  # the same model, on cached features and on images
+        assert metrics["test"]["plain"][name] == pytest.approx(value, abs=1e-4)
+    details = json.loads((project / "results/finetune/details.json").read_text())
+    head = json.loads((project / "results/train_head/details.json").read_text())
+    assert details["epochs"] == 0 and set(details) == {"epochs", "valid"}
+    assert details["valid"]["accuracy"] == pytest.approx(head["valid"]["accuracy"], abs=1e-4)
+    assert json.loads((project / "results/finetune/metrics.json").read_text()) == {}
+    assert not read_rows(project / "results/finetune/epochs.csv")
+    models = project / "models"
+    assert (models / "best.safetensors").read_bytes() == (models / "model.safetensors").read_bytes()
+    assert [path.name for path in (models / "snapshots").iterdir()] == ["epochs.json"]
+    page = (project / "results/report/index.html").read_text()
+    assert "nothing was fine-tuned" in page and "backbone frozen and unfrozen" not in page
+    set_params(project, **SMALL)
+    assert ran(dvc(project, "repro")) == []
+
+
+@pytest.mark.slow
 def test_cached_views_and_lr_auto_reach_the_head(project):
     set_params(project, **SMALL | {"precompute__views": 2, "train_head__lr": "auto"})
     dvc(project, "repro", "train-head")

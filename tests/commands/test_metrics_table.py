@@ -1,4 +1,9 @@
-from unfreeze.commands.metrics import format_table
+import json
+
+import pytest
+
+from unfreeze.commands.metrics import format_table, show_metrics
+from unfreeze.core import paths
 
 
 def test_one_line_a_split_and_method():
@@ -13,6 +18,16 @@ def test_one_line_a_split_and_method():
         "valid  head alone         1,200    0.5000    1.2500         -    0.0000    0.2500",
         "test   network, TTA           3    1.0000    0.0000    1.0000    0.1000    1.0000",
     ]
+
+
+@pytest.mark.parametrize(("details", "told"), [({"epochs": 0}, True), ({"epochs": 2}, False), (None, False)])
+def test_a_network_that_was_not_fine_tuned_is_not_called_so(tmp_path, monkeypatch, details, told):
+    monkeypatch.chdir(tmp_path)
+    for folder, content in ((paths.EVALUATE, {"test": {"plain": {"count": 3}}}), (paths.FINETUNE, details)):
+        if content is not None:
+            folder.mkdir(parents=True)
+            (folder / "details.json").write_text(json.dumps(content))
+    assert ("nothing was fine-tuned" in show_metrics()) == told
 
 
 def test_several_labels():

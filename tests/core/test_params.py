@@ -1,5 +1,6 @@
 """Every wrong params file is refused with the key's path, the value found and what is allowed."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -243,6 +244,14 @@ TEXTS = [
     (("decode", "image_size", "36.5"), r"decode\.image_size = 36\.5: should be a valid integer$"),
     (("precompute", "skip", "off\n  no: 3"), r"precompute\.no: YAML reads the key no .*; write \"no\": 3"),
     (("split", "seed", "2\n  seed: 3"), r"split\.seed stands in lines 21 and 22"),
+    (
+        ("split", "seed", "2\non: 3\nextra:"),
+        r"problems\n  on: YAML reads the key on .*; write \"on\": 3\n  extra is unknown",
+    ),
+    (("split", "seed", "2\n  !!binary aGk=: 3"), r"split.*Keys should be strings"),
+    (("split", "seed", "2\n!!binary aGk=: 3\nextra:"), r"b'hi' is unknown"),
+    (("split", "seed", "[" * 5000), r"params\.yaml cannot be read"),
+    (("split", "numbers", "&again [*again]"), r"split\.numbers\.0 = \[\[\.\.\.\]\]: should be a valid string"),
     (("split", "seed", "2\nsplit:"), r"split stands in lines 14 and 22"),
 ]
 
@@ -253,6 +262,21 @@ def test_what_yaml_reads_otherwise_than_it_was_meant_is_told_with_what_to_write(
 ):
     with pytest.raises(UserError, match=message):
         check_text(tmp_path, monkeypatch, edit)
+
+
+def test_a_text_that_an_alias_repeats_is_told_without_what_to_write(tmp_path, monkeypatch):
+    edits = ("split", "id_column", "&same yes"), ("split", "label_column", "*same")
+    with pytest.raises(UserError) as raised:
+        check_text(tmp_path, monkeypatch, *edits)
+    _, first, second = str(raised.value).split("\n  ")
+    assert 'write id_column: "yes"' in first and second == "split.label_column = True: should be a valid string"
+
+
+def test_every_section_yields_its_problems():
+    for target in params.SECTIONS.values():
+        model = params._resolve(target)
+        if inspect.isclass(model):
+            assert inspect.isgeneratorfunction(model.check_with), target
 
 
 @pytest.mark.parametrize("text", ['"yes"', "!!str yes", "1e5", "y", "08"])

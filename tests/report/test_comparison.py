@@ -64,6 +64,13 @@ def test_several_labels_are_right_if_all_are():
     assert "no label" in html
 
 
+def test_a_side_without_any_epoch_is_compared_too():
+    b = guessed("other", 2)
+    b = replace(b, epochs=b.epochs[:0])
+    html = render(guessed("one", 5), b, pixels(20), ROWS)
+    assert html.count("<svg") == 2 and "B has 3 right that A has wrong" in html
+
+
 def test_the_sign_test_is_that_of_a_fair_coin():
     assert sign_test(0, 0) == sign_test(3, 3) == 1
     assert sign_test(0, 6) == sign_test(6, 0) == pytest.approx(2 / 64)

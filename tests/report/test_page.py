@@ -238,6 +238,19 @@ def test_stages_that_did_not_run_have_no_chart() -> None:
     assert "Map of the features" not in text and "there are no near duplicates and outliers" in text
 
 
+def test_what_was_not_fine_tuned_is_not_called_so() -> None:
+    given = results(["cat", "dog"], 20)
+    text = squeezed(render(given, pixels(20), params()))
+    assert "whole network, TTA" in text and "backbone frozen and unfrozen" in text
+    given.metrics["test"]["head"] = given.metrics["test"]["plain"]
+    given = replace(given, finetune=without_lines(given.finetune, "lr_curve", "steps", "epochs"))
+    text = squeezed(render(given, pixels(20), params()))
+    assert "its backbone frozen and its head trained on 0 images" in text
+    assert "frozen backbone and head, TTA" in text and "nothing was fine-tuned" in text
+    assert "whole network" not in text and "backbone frozen and unfrozen" not in text
+    assert "Accuracy on the test images: TTA +35.0 points" in text
+
+
 def test_many_classes_and_noisy_pictures_stay_under_8_mb() -> None:
     classes = [f"class {i}" for i in range(120)]
     html = render(results(classes, 2400, wrong=1300), pixels(2400, 160), params(per_gallery=8))

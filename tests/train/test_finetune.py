@@ -101,8 +101,14 @@ def test_snapshots_are_the_ends_of_the_last_cycles_but_one(snapshots, epochs):
     assert snapshot_epochs(plan_phases(params, 32), snapshots) == epochs
 
 
-def test_no_cycles_at_all_leave_the_network_as_it_was(fabric, pictures):
-    epochs, network, start, tuning = run_finetune(fabric, pictures, frozen_cycles=0, cycles=0)
+def test_a_network_that_stays_frozen_has_no_snapshots():
+    params = finetune_params(frozen_cycles=3, cycles=0, snapshots=3)
+    assert snapshot_epochs(plan_phases(params, 32), 3) == []
+
+
+@pytest.mark.parametrize("changes", [{"frozen_cycles": 0, "cycles": 0}, {"skip": True, "sizes": [16, 32]}])
+def test_no_cycles_at_all_leave_the_network_as_it_was(fabric, pictures, changes):
+    epochs, network, start, tuning = run_finetune(fabric, pictures, **changes)
     assert epochs == [] and tuning.snapshots == []
     assert all(torch.equal(v, start[n]) for n, v in network.state_dict().items())
 

@@ -120,7 +120,7 @@ def check(path: Path) -> dict[str, Any]:
     unknown = [
         f"{name} is unknown{_closest(str(name), SECTIONS)}; sections: {', '.join(SECTIONS)}"
         for name in content
-        if name not in SECTIONS
+        if name not in SECTIONS and (isinstance(name, str) or not written.problems)
     ]
     _refuse(path, [*written.problems, *unknown, *problems.values(), *doubtful])
     sections = [section for section in vars(params).values() if isinstance(section, Section)]
@@ -149,7 +149,8 @@ def _validate(name: str, model: type, value: object, written: Written) -> tuple[
     except ValidationError as error:
         found: dict[KeyPath, list[Any]] = {}
         for each in error.errors():
-            if not {"[key]", "invalid_key"} & {each["type"], *each["loc"]}:  # these are among `written.problems`
+            of_key = bool({"[key]", "invalid_key"} & {each["type"], *each["loc"]})
+            if not of_key or not written.problems:  # which has it, with what to write
                 found.setdefault(_locate(name, each, written), []).append(each)
         return None, {path: _explain(path, model, errors, written) for path, errors in found.items()}
 

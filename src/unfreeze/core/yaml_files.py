@@ -107,7 +107,7 @@ def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
         content = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is not here: run from the project's root") from None
-    except (yaml.YAMLError, ValueError) as error:  # of a date such as 2018-13-01: ValueError
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold sections such as `extract:`, not {type(content).__name__}")
