@@ -177,7 +177,7 @@ def new(
     ],
     recipe: Annotated[str | None, typer.Option(metavar="NAME", help="start from recipes/NAME.yaml")] = None,
 ) -> None:
-    """Make a project of your own in FOLDER for an archive or a folder of data.
+    """Make a project of your own in FOLDER for some data.
 
     It looks at the data in seconds, says what it found, and fills in params.yaml; `dvc repro` there trains.
     """
