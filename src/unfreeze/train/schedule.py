@@ -154,7 +154,10 @@ class FinetuneParams(StepParams):
     def check_with(self, params: SimpleNamespace) -> Iterator[str]:
         if params.precompute.skip and not self.trains:
             here = "skip = true" if self.skip else "cycles = 0 and finetune.frozen_cycles = 0"
-            yield f"finetune.{here}: with precompute.skip = true nothing would be trained; set skip = false in one"
+            yield (
+                f"finetune.{here}: with precompute.skip = true nothing would be trained; set precompute.skip = "
+                "false, or fine-tune"
+            )
         if self.skip:
             return
         yield from _check("finetune", self, params)
