@@ -159,7 +159,8 @@ def _lay_open(look: Look, images: Sequence[str], folder: Path) -> Files:
     tables.mkdir()
     write_table_files(tables, folder / "all", rows)
     empty = [f"{path}/" for path in look.empty_folders]
-    return Files(images=images, rejected=[], extracted=sorted([*look.sizes, *empty]), tables=tables)
+    others = sorted([*(look.sizes.keys() - set(images)), *empty])
+    return Files(images=images, rejected=[], others=others, tables=tables)
 
 
 def _find_ways(files: Files, look: Look) -> tuple[list[Way], list[str]]:

@@ -17,17 +17,17 @@ MOST_TABLES = 5
 """Tables that a hint reads."""
 
 
-def find_other_jobs(images: Sequence[str], files: Sequence[str]) -> list[str]:
+def find_other_jobs(images: Sequence[str], others: Sequence[str]) -> list[str]:
     """Say what belongs to detection or segmentation: boxes or masks beside the images.
 
     Args:
         images: paths of the images.
-        files: paths of everything extracted.
+        others: paths of what is no image.
     """
     hints = []
     stems = {path.rpartition("/")[2].rpartition(".")[0] for path in images}
     for suffix, what in ((".xml", "Pascal VOC boxes"), (".txt", "YOLO boxes")):
-        beside = [path for path in files if path.endswith(suffix) and _stem(path) in stems]
+        beside = [path for path in others if path.endswith(suffix) and _stem(path) in stems]
         if beside and 2 * len(beside) >= len(stems):
             hints.append(
                 f"{len(beside):,} {suffix} files are called as the images, such as {beside[0]}: {what}, of a "

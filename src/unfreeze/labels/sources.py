@@ -31,13 +31,13 @@ class Files:
     Attributes:
         images: paths of the images that could be decoded, sorted.
         rejected: paths of those that could not.
-        extracted: paths of everything; an empty folder is `path/`.
+        others: paths of everything else; an empty folder is `path/`.
         tables: the folder of the tables.
     """
 
     images: Sequence[str]
     rejected: Sequence[str]
-    extracted: Sequence[str]
+    others: Sequence[str]
     tables: Path = paths.TABLES
 
 
@@ -51,7 +51,8 @@ def read_files(images: pd.DataFrame) -> Files:
     """Read the paths of what `extract` and `decode` have listed."""
     rejected = tables.read(paths.REJECTED_CSV, {"path": "text"})["path"]
     extracted = tables.read(paths.EXTRACTED_CSV, {"path": "text"})["path"]
-    return Files(images["path"].tolist(), rejected.tolist(), extracted.tolist())
+    others = extracted[~extracted.isin(images["path"]) & ~extracted.isin(rejected)]
+    return Files(images["path"].tolist(), rejected.tolist(), others.tolist())
 
 
 def read_labels(files: Files, params: SplitParams, records: LabelTable | None = None) -> Reading:
@@ -64,7 +65,7 @@ def read_labels(files: Files, params: SplitParams, records: LabelTable | None = 
         UserError: as `label_by_folders`, `label_by_names`, `read_label_files`, `label_by_table` and
             `merge_classes` raise it; where no label can be read, with what else the files look like.
     """
-    jobs = find_other_jobs(files.images, files.extracted)
+    jobs = find_other_jobs(files.images, files.others)
     try:
         reading = _read_source(files, params, records)
     except UserError as error:
@@ -84,7 +85,7 @@ def _read_source(files: Files, params: SplitParams, records: LabelTable | None) 
     if params.labels == "folders":
         # Folders whose every image was rejected, and empty ones, are classes that somebody meant to have.
         further = [path.rpartition("/")[0] + "/" for path in files.rejected]
-        further += [path for path in files.extracted if path.endswith("/")]
+        further += [path for path in files.others if path.endswith("/")]
         return label_by_folders(files.images, further, params)
     if params.labels == "names":
         return label_by_names(files.images, params)
