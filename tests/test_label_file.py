@@ -55,6 +55,7 @@ def test_an_archive_and_a_label_file_in_one_folder(tmp_path):
     assert lines[:-1] == [
         "split: labels from tags.csv; 2 classes: water 22, road 20",
         "split: columns: ids image; labels tags",
+        "split: 30 ids fit as ends of paths without suffix",
         "split: 1 x no image: left out, such as 30",
         "split: 1 x no label: predicted only, such as test/new.png",
     ]

@@ -35,3 +35,4 @@ def test_without_class_folders_tables_names_and_boxes_are_suggested(tmp_path):
     reading = read_labels(files, split_params(labels="names"))
     assert {label.label for label in reading.labels} == {"cat", "dog"}
     assert any("Pascal VOC" in fact for fact in reading.facts)
+    assert any("l.csv" in fact and "not read" in fact for fact in reading.facts)

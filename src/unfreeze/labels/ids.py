@@ -15,14 +15,15 @@ Images = dict[int, list[int]]
 
 
 def match_ids(row_of_id: Mapping[str, int], paths: Sequence[str]) -> tuple[Images, list[str]]:
-    """Find the images of each id; return them, and what had to be passed over to find them.
+    """Find the images of each id; return them, and how the ids were read.
 
     First as `find_images` does; if no id fits then, without leading folders that all ids share. Of the ids that
     still fit no image, further readings are tried, where one id fits one image alone: without regard to case and
     suffix; as numbers, without leading zeros.
     """
-    images = find_images(row_of_id, paths)
-    facts: list[str] = []
+    counts: Counter[str] = Counter()
+    images = find_images(row_of_id, paths, counts)
+    facts = [f"{count:,} ids fit as {how}" for how, count in counts.items() if count]
     for read in ([] if images else [_match_below_shared]) + [_match_other_case, _match_numbers]:
         rest = {name: row for name, row in row_of_id.items() if row not in images}
         if not rest:
@@ -38,17 +39,25 @@ def match_ids(row_of_id: Mapping[str, int], paths: Sequence[str]) -> tuple[Image
     return images, facts
 
 
-def find_images(row_of_id: Mapping[str, int], paths: Sequence[str]) -> Images:
+def find_images(row_of_id: Mapping[str, int], paths: Sequence[str], counts: Counter[str] | None = None) -> Images:
     """Find the images that each id can mean: by whole path, else by its end, else by its end without suffix.
 
     Only the names of ids are kept: a million images have eight names each.
+
+    Args:
+        counts: takes how many ids fit in each of these ways.
 
     Returns:
         The images by row; an id that fits none is left out.
     """
     depth = shared_depth(paths)
     images_of_row: Images = {}
-    for list_names in (_list_whole_paths, _list_ends, _list_ends_without_suffix):
+    ways = {
+        "whole paths": _list_whole_paths,
+        "ends of paths": _list_ends,
+        "ends of paths without suffix": _list_ends_without_suffix,
+    }
+    for how, list_names in ways.items():
         matches: Images = {}
         for image, path in enumerate(paths):
             for name in list_names(normal(path).split("/"), depth):
@@ -56,6 +65,8 @@ def find_images(row_of_id: Mapping[str, int], paths: Sequence[str]) -> Images:
                 if row is not None and row not in images_of_row:
                     matches.setdefault(row, []).append(image)
         images_of_row |= matches
+        if counts is not None:
+            counts[how] = len(matches)
     return images_of_row
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unfreeze.core import paths, tables
-from unfreeze.core.console import UserError
+from unfreeze.core.console import UserError, few
+from unfreeze.core.table_files import list_table_files
 from unfreeze.labels.classes import merge_classes
 from unfreeze.labels.folders import label_by_folders
 from unfreeze.labels.hints import find_other_jobs, suggest_labels
@@ -72,6 +73,9 @@ def read_labels(files: Files, params: SplitParams, records: LabelTable | None = 
         others = suggest_labels(files.images, files.tables) if params.labels == "folders" else []
         raise UserError("; ".join([str(error), *others, *jobs])) from None
     labels = merge_classes(reading.labels, params, TASKS[params.kind])
+    unread = list_table_files(files.tables) if params.labels in ("folders", "names") else []
+    if unread:
+        jobs = [*jobs, f"tables in the archive that are not read: {few(unread)} (split.labels names one)"]
     return Reading(
         source=reading.source,
         labels=labels,
