@@ -42,6 +42,7 @@ def stage(folder, name, ok=True):
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_sample_in_the_archive(tmp_path):
     source = tmp_path / "data/raw/plates"
     source.mkdir(parents=True)

@@ -125,6 +125,7 @@ def test_other_errors_keep_their_traceback(monkeypatch):
         main(["metrics"])
 
 
+@pytest.mark.slow
 def test_output_on_a_full_disk(tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full here")

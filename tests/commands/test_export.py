@@ -92,6 +92,7 @@ def as_described(path: Path, description: dict) -> np.ndarray:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 
 
+@pytest.mark.slow
 def test_other_programs_get_the_probabilities_of_predict(model, exported, tmp_path):
     """ONNX Runtime and torch alone, on a photograph prepared as model.json says."""
     from onnxruntime import InferenceSession
@@ -112,6 +113,7 @@ def test_other_programs_get_the_probabilities_of_predict(model, exported, tmp_pa
     assert found == pytest.approx(wanted, abs=0.01)  # another way to resize
 
 
+@pytest.mark.slow
 def test_the_files_hold_no_places_of_this_machine(exported):
     for path in exported.iterdir():
         content = path.read_bytes()

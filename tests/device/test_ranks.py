@@ -24,6 +24,7 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_three_ranks_give_the_weights_and_predictions_of_one(folder, case):
     expected = np.load(folder / "0 of 1" / case / "left.npz")
@@ -38,6 +39,7 @@ def test_three_ranks_give_the_weights_and_predictions_of_one(folder, case):
         assert json.loads((mine / "losses.json").read_text()) == pytest.approx(losses, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_first_rank_alone_writes_the_history(folder):
     written = {path.parents[1].name for path in folder.glob("*/plain/*.csv")}
     assert written == {"0 of 1", "0 of 3"}

@@ -149,6 +149,7 @@ def weights_after_two_steps(mode, **environment):
 OTHER_ISA = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
 
 
+@pytest.mark.slow
 def test_strict_gives_the_same_bytes_whatever_threads_and_instructions_there_are():
     expected = weights_after_two_steps("strict")
     assert weights_after_two_steps("strict", OMP_NUM_THREADS="1") == expected

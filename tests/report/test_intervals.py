@@ -60,6 +60,7 @@ def guessed(count: int, classes: int) -> Predictions:
     return replace(given, actual=actual, predicted=probabilities.argmax(1), probabilities=probabilities)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 4])
 def test_those_of_roc_auc_and_calibration_are_those_of_a_plain_loop(classes) -> None:
     shown = guessed(40, classes)

@@ -246,6 +246,7 @@ def finetune(fabric, folder, monkeypatch, signal_after=None):
     return left | {"curve": tuning.curve}, len(steps)
 
 
+@pytest.mark.slow
 def test_fine_tuning_goes_on_from_every_part_of_it(fabric, project, monkeypatch, capsys):
     whole, total = finetune(fabric, project / "whole", monkeypatch)
     assert 10 < len(whole["curve"]) <= total - 4
