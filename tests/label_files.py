@@ -2,6 +2,7 @@
 
 import hashlib
 
+from unfreeze.commands.propose import BASE
 from unfreeze.core.table_files import write_table_files
 from unfreeze.labels.match import label_by_table
 from unfreeze.labels.params import SplitParams
@@ -10,22 +11,7 @@ from unfreeze.labels.table import LabelTable, read_label_files
 
 def split_params(**changes) -> SplitParams:
     """The params of a label file, with `changes`."""
-    return SplitParams(
-        **{
-            "labels": "labels.csv",
-            "kind": "single",
-            "id_column": "auto",
-            "label_column": "auto",
-            "group": "none",
-            "numbers": [],
-            "seed": 1,
-            "train": "all",
-            "valid": 0.2,
-            "test": 0.2,
-            "folds": 0,
-        }
-        | changes
-    )
+    return SplitParams(**(BASE | {"labels": "labels.csv", "test": 0.2} | changes))
 
 
 def write_tables(folder, files):

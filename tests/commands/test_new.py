@@ -12,6 +12,7 @@ from PIL import Image
 from small_project import ROOT, dvc, git
 
 from unfreeze.archive.look import look
+from unfreeze.commands import new
 from unfreeze.commands.new import PLACEHOLDER, fill, new_project
 from unfreeze.commands.propose import Choice, propose
 from unfreeze.core.console import UserError
@@ -99,6 +100,16 @@ def test_what_is_wrong_is_said_before_anything_is_made(tmp_path, data):
     with pytest.raises(UserError, match=r"no image .*l\.csv"):
         new_project(tmp_path / "p", table, None)
     assert not (tmp_path / "p").exists()
+
+
+def test_what_fails_on_the_way_leaves_nothing_half_made(tmp_path, data, monkeypatch):
+    def fail(folder, message):
+        raise UserError("no space")
+
+    monkeypatch.setattr(new, "_commit", fail)
+    with pytest.raises(UserError, match="no space"):
+        new_project(tmp_path / "p", data, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["set.zip"]
 
 
 def test_what_nobody_decided_is_refused_by_every_stage(tmp_path):

@@ -168,3 +168,13 @@ def test_an_id_means_whole_paths_before_ends_before_ends_without_suffix():
     ids = ["1.png", "a/1.png", "top/a/1.png", "1", "2", "b/2", "top", "3"]
     images = find_images({name: row for row, name in enumerate(ids)}, paths)
     assert images == {0: [1], 1: [0], 2: [0], 3: [0, 1], 4: [2, 3], 5: [2]}
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"), [(["a b", "b c", "a c", "a b c"], True), (["great dane", "pug"], False)]
+)
+def test_classes_that_look_like_several_labels_are_told(tmp_path, cells, told):
+    content = "id,tags\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells))
+    images = [f"{i}.png" for i in range(len(cells))]
+    reading = label_by_table(read_table(tmp_path, content), images, [], split_params())
+    assert any("split.kind: multi" in fact for fact in reading.facts) == told

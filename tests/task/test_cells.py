@@ -65,27 +65,24 @@ def test_a_tag_may_stand_for_none(tmp_path):
         read(tmp_path, ["a", "b"], none="nix")
 
 
-def test_minus_is_absent_beside_1_alone_and_else_uncertain(tmp_path):
+def test_minus_is_absent_beside_1_alone(tmp_path):
     assert read_labels(tmp_path, "id,a,b\n1,1,-1\n2,-1,-1\n3,-1,1\n", IMAGES, kind="multi")[0] == ["a", "-", "b"]
-    content = "id,a,b\n1,1,-1\n2,0,0\n3,-1,1\n"
-    with pytest.raises(UserError, match=r"line 2: b is -1, .*split\.uncertain"):
+
+
+@pytest.mark.parametrize(
+    ("key", "rows", "expected"),
+    [
+        ("uncertain", "1,1,-1\n2,0,0\n3,-1,1\n", {"absent": ["a", "-", "b"], "present": ["a b", "-", "a b"]}),
+        ("blank", "1,1,\n2,0,0\n3,,1\n", {"absent": ["a", "-", "b"], "present": ["a b", "-", "a b"]}),
+        ("blank", "1,1,\n2,0,0\n3,,\n", {"absent": ["a", "-", "-"], "present": ["a b", "-", "a b"]}),
+    ],
+)
+def test_cells_that_are_no_flag_follow_their_rule_and_stop_without_one(tmp_path, key, rows, expected):
+    content = f"id,a,b\n{rows}"
+    with pytest.raises(UserError, match=rf"line 2: b is .*split\.{key}"):
         read_labels(tmp_path, content, IMAGES, kind="multi")
-    for rule, expected in (
-        ("absent", ["a", "-", "b"]),
-        ("present", ["a b", "-", "a b"]),
-        ("unlabelled", ["", "-", ""]),
-    ):
-        assert read_labels(tmp_path, content, IMAGES, kind="multi", uncertain=rule)[0] == expected
-
-
-def test_blank_cells_follow_the_rule(tmp_path):
-    content = "id,a,b\n1,1,\n2,0,0\n3,,\n"
-    for rule, expected in (
-        ("absent", ["a", "-", "-"]),
-        ("present", ["a b", "-", "a b"]),
-        ("unlabelled", ["", "-", ""]),
-    ):
-        assert read_labels(tmp_path, content, IMAGES, kind="multi", blank=rule)[0] == expected
+    for rule, labels in (expected | {"unlabelled": ["", "-", ""]}).items():
+        assert read_labels(tmp_path, content, IMAGES, kind="multi", **{key: rule})[0] == labels
 
 
 def test_another_cell_is_an_error_with_its_line(tmp_path):

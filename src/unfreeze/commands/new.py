@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from unfreeze.archive.look import look
-from unfreeze.commands.propose import Choice, Proposal, Question, propose
+from unfreeze.commands.propose import Choice, Question, propose
 from unfreeze.core.console import UserError
-from unfreeze.core.files import write_text
+from unfreeze.core.files import replacing_folder, write_text
 from unfreeze.core.params import check
 from unfreeze.core.paths import LOCK, PARAMS, RECIPES
 
@@ -60,20 +60,23 @@ def new_project(folder: Path, data: Path, recipe: str | None) -> list[str]:
         candidates = " | ".join(str(split["labels"]) for split in proposal.question.answers)
         choices[("split", "labels")] = Choice(f"{PLACEHOLDER}: {candidates or 'a label file'}", "see below")
 
-    # 3. Make the project.
-    _git(ROOT, "clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder))
-    text = (ROOT / RECIPES / f"{proposal.recipe}.yaml").read_text(encoding="utf-8")
-    head = f"# Made for {data.name}, from recipes/{proposal.recipe}.yaml. What was chosen says why.\n"
-    write_text(folder / PARAMS, head + fill(text[text.index("seed:") :], choices))
-    (folder / "data/raw").mkdir(parents=True, exist_ok=True)
-    (folder / "data/raw" / data.name).symlink_to(data)
-    _share(folder)
-    _git(folder, "rm", "--quiet", "-r", "--ignore-unmatch", str(LOCK), "results")
-    _git(folder, "add", "--all")
-    known = subprocess.run(["git", "config", "user.email"], cwd=folder, capture_output=True, check=False)
-    author = [] if known.returncode == 0 else ["-c", "user.name=unfreeze", "-c", "user.email=unfreeze@localhost"]
-    _git(folder, *author, "commit", "--quiet", "--message", f"Params for {data.name}")
-    return [*proposal.lines, *_describe(proposal, choices, folder)]
+    # 3. Make the project, beside the folder until it is whole.
+    with replacing_folder(folder) as made:
+        _git(ROOT, "clone", "--quiet", "--no-hardlinks", str(ROOT), str(made))
+        text = (ROOT / RECIPES / f"{proposal.recipe}.yaml").read_text(encoding="utf-8")
+        head = f"# Made for {data.name}, from recipes/{proposal.recipe}.yaml. What was chosen says why.\n"
+        write_text(made / PARAMS, head + fill(text[text.index("seed:") :], choices))
+        is_open = proposal.question is not None and not answer
+        if not is_open:
+            check(made / PARAMS)
+        (made / "data/raw").mkdir(parents=True, exist_ok=True)
+        (made / "data/raw" / data.name).symlink_to(data)
+        _share(made)
+        _commit(made, f"Params for {data.name}")
+    lines = [*proposal.lines, f"recipe: {proposal.recipe}", *_describe(choices)]
+    if is_open:
+        return [*lines, f"TO DECIDE, split.labels in {folder / PARAMS}: {proposal.question.text}"]
+    return [*lines, f"now: cd {folder} && make run"]
 
 
 def fill(text: str, choices: dict[tuple[str, str], Choice]) -> str:
@@ -127,26 +130,20 @@ def _share(folder: Path) -> None:
     subprocess.run(["dvc", "cache", "dir", "--quiet", "--local", str(shared)], cwd=folder, check=True)
 
 
+def _commit(folder: Path, message: str) -> None:
+    """Commit the new project, without what its sample had made."""
+    _git(folder, "rm", "--quiet", "-r", "--ignore-unmatch", str(LOCK), "results")
+    _git(folder, "add", "--all")
+    known = subprocess.run(["git", "config", "user.email"], cwd=folder, capture_output=True, check=False)
+    author = [] if known.returncode == 0 else ["-c", "user.name=unfreeze", "-c", "user.email=unfreeze@localhost"]
+    _git(folder, *author, "commit", "--quiet", "--message", message)
+
+
 def _git(folder: Path, *arguments: str) -> None:
     done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"git {' '.join(arguments)} failed in {folder}: {done.stderr.strip()}")
 
 
-def _describe(proposal: Proposal, choices: dict[tuple[str, str], Choice], folder: Path) -> list[str]:
-    lines = [f"recipe: {proposal.recipe}"]
-    lines += [f"{section}.{key}: {_to_yaml(value)} ({why})" for (section, key), (value, why) in choices.items()]
-    if (
-        proposal.question
-        and ("split", "labels") in choices
-        and PLACEHOLDER in str(choices["split", "labels"].value)
-    ):
-        lines.append(f"TO DECIDE, split.labels in {folder / PARAMS}: {proposal.question.text}")
-        return lines
-    here = Path.cwd()
-    os.chdir(folder)  # the check reads the project that it runs in
-    try:
-        check(PARAMS)
-    finally:
-        os.chdir(here)
-    return [*lines, f"now: cd {folder} && make run"]
+def _describe(choices: dict[tuple[str, str], Choice]) -> list[str]:
+    return [f"{section}.{key}: {_to_yaml(value)} ({why})" for (section, key), (value, why) in choices.items()]

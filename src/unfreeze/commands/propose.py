@@ -18,7 +18,7 @@ from unfreeze.core.table_files import write_table_files
 from unfreeze.images.bands import BANDS
 from unfreeze.images.convert import decode_image, is_candidate
 from unfreeze.images.members import Rejection
-from unfreeze.labels.columns import choose_columns
+from unfreeze.labels.columns import choose_columns, combine_tags, find_separator
 from unfreeze.labels.label import Reading
 from unfreeze.labels.names import find_pattern
 from unfreeze.labels.params import SplitParams
@@ -28,7 +28,6 @@ from unfreeze.labels.summary import summarise
 from unfreeze.labels.table import LabelTable, read_label_files
 from unfreeze.task.cells import read_lists
 from unfreeze.task.kinds import TASKS
-from unfreeze.task.tags import SEPARATORS
 
 SMALL_SIDE = 48
 """Pixels of the shorter side, up to which images are trained from scratch, in the median."""
@@ -125,7 +124,7 @@ def propose(look: Look, recipe: str | None = None) -> Proposal:
 
 def _describe_images(look: Look, images: Sequence[str]) -> tuple[list[str], list[int]]:
     """Describe the sample; return the shorter side of each of its images too."""
-    sides, widths, formats, modes, wrong = [], [], Counter(), Counter(), []
+    sides, long_sides, formats, modes, wrong = [], [], Counter(), Counter(), []
     for path, data in look.images.items():
         try:
             image = decode_image(data, 16, "squish", "rgb", path)
@@ -133,15 +132,15 @@ def _describe_images(look: Look, images: Sequence[str]) -> tuple[list[str], list
             wrong.append(f"{path}: {error}")
             continue
         sides.append(min(image.width, image.height))
-        widths.append(max(image.width, image.height))
+        long_sides.append(max(image.width, image.height))
         formats[image.format] += 1
         modes[image.mode] += 1
     lines = [f"{len(images):,} images" + ("" if look.is_complete else " or more")]
     if sides:
         lines[0] += (
             f"; of {len(sides)}, the shorter side has {min(sides)} to {max(sides)} pixels, the longer one "
-            f"{min(widths)} to {max(widths)}; {', '.join(f'{n} {name}' for name, n in formats.most_common())}; "
-            f"modes {', '.join(modes)}"
+            f"{min(long_sides)} to {max(long_sides)}; "
+            f"{', '.join(f'{n} {name}' for name, n in formats.most_common())}; modes {', '.join(modes)}"
         )
     if wrong:
         lines.append(f"{len(wrong)} of {len(look.images)} images cannot be decoded: {few(wrong)}")
@@ -215,11 +214,9 @@ def _has_several(table: LabelTable, columns: Sequence[str]) -> bool:
     lists = read_lists(table, columns[0])
     if lists is not None:
         return any(items is not None and len(items) != 1 for items in lists)
-    cells = {text for text in table.texts(columns[0]) if text}
-    mark = next((mark for mark in SEPARATORS if any(mark in cell for cell in cells)), None)
-    parts = [part.strip() for cell in cells for part in cell.split(mark)]
-    combine = len(parts) > len(cells) and len(cells) > 1.2 * len(set(parts))
-    return combine or (len(parts) > len(cells) and columns[0].lower() in TAG_HEADINGS and mark is not None)
+    texts = table.texts(columns[0])
+    is_named_so = columns[0].lower() in TAG_HEADINGS and find_separator(texts) is not None
+    return combine_tags(texts) or is_named_so
 
 
 def _choose_labels(
@@ -275,7 +272,7 @@ def _choose_sizes(side: int, recipe: str) -> dict[tuple[str, str], Choice]:
         why = f"images have about {side} pixels a side"
         return {
             ("decode", "image_size"): Choice(size, why),
-            ("model", "image_size"): Choice(size, "as stored: crops take some pixels of the reflected margin"),
+            ("model", "image_size"): Choice(size, "as they are stored"),
             ("finetune", "sizes"): Choice([], "one size"),
         }
     size = max(64, min(224, side // 32 * 32))

@@ -78,7 +78,7 @@ def _check_compression(dataset: "Dataset") -> None:
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         available = get_decoder(syntax).is_available
-    except NotImplementedError:
+    except NotImplementedError:  # pydicom has no decoder of this name at all: the image is rejected below
         available = False
     if not available:
         raise Rejection(

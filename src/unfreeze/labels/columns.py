@@ -1,6 +1,6 @@
 """Which columns of a table of labels are the ids, the labels and the splits: by cells, then by headings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -11,6 +11,7 @@ from unfreeze.labels.layout import name_split
 from unfreeze.labels.params import SplitParams
 from unfreeze.labels.table import LabelTable
 from unfreeze.task.cells import FLAGS, is_flag_column, shorten_list
+from unfreeze.task.tags import SEPARATORS
 
 ID_NAMES = (
     *("id", "image", "image_name", "image_id", "img", "file", "filename", "file_name", "fname"),
@@ -208,3 +209,17 @@ def _show(table: LabelTable, columns: Sequence[str]) -> str:
     examples = (next((str(cell) for cell in table.cells(name) if cell not in (None, "")), "") for name in columns)
     shown = [f"{name} ({example[:30]})" for name, example in zip(columns, examples, strict=True)]
     return shorten_list(shown)
+
+
+def combine_tags(texts: Iterable[str]) -> bool:
+    """Whether cells look like several tags each: their parts are fewer than the cells, so that they recur."""
+    cells = {text for text in texts if text}
+    mark = find_separator(cells)
+    parts = [part.strip() for cell in cells for part in cell.split(mark)]
+    return len(parts) > len(cells) and len(cells) > 1.2 * len(set(parts))
+
+
+def find_separator(cells: Iterable[str]) -> str | None:
+    """Return the first of `SEPARATORS` that a cell has; None is white space."""
+    cells = set(cells)
+    return next((mark for mark in SEPARATORS if any(mark in cell for cell in cells)), None)

@@ -66,7 +66,7 @@ class Layout:
         given = ", ".join(f"{folder}/ is {split}" for folder, split in sorted(self.splits.items()))
         facts = [f"splits are given by folders: {given}"]
         if nested := [folder for folder, count in self.skipped.items() if count]:
-            facts.append(f"the one folder that holds all of {few(nested)} is no class")
+            facts.append(f"{few(nested)}: each holds one folder with all of its images, which is no class")
         return facts
 
 

@@ -8,7 +8,7 @@ from sys import intern
 
 from unfreeze.core.console import UserError, few
 from unfreeze.core.table_files import normal
-from unfreeze.labels.columns import ID_NAMES, LabelColumns, choose_columns, read_split_cell
+from unfreeze.labels.columns import ID_NAMES, LabelColumns, choose_columns, combine_tags, read_split_cell
 from unfreeze.labels.ids import find_images, match_ids
 from unfreeze.labels.label import Label, Reading
 from unfreeze.labels.layout import read_layout
@@ -102,6 +102,11 @@ def label_by_table(
     ]
     if len(columns.labels) > 1 and minus_is_absent(table, columns.labels):
         facts.append("-1 stands for 0: the columns of labels hold -1 and 1 alone")
+    if not params.only_near_shares and combine_tags(label.label for label in row_labels):
+        facts.append(
+            f"cells of {columns.labels[0]} look like several labels each, and each cell is taken for one class: "
+            "split.kind: multi takes them apart"
+        )
     return Reading(
         source=table.name,
         labels=labels,

@@ -66,20 +66,20 @@ def read_labels(files: Files, params: SplitParams, records: LabelTable | None = 
         UserError: as `label_by_folders`, `label_by_names`, `read_label_files`, `label_by_table` and
             `merge_classes` raise it; where no label can be read, with what else the files look like.
     """
-    jobs = find_other_jobs(files.images, files.others)
+    hints = find_other_jobs(files.images, files.others)
     try:
         reading = _read_source(files, params, records)
     except UserError as error:
         others = suggest_labels(files.images, files.tables) if params.labels == "folders" else []
-        raise UserError("; ".join([str(error), *others, *jobs])) from None
+        raise UserError("; ".join([str(error), *others, *hints])) from None
     labels = merge_classes(reading.labels, params, TASKS[params.kind])
     unread = list_table_files(files.tables) if params.labels in ("folders", "names") else []
     if unread:
-        jobs = [*jobs, f"tables in the archive that are not read: {few(unread)} (split.labels names one)"]
+        hints.append(f"tables in the archive that are not read: {few(unread)} (split.labels names one)")
     return Reading(
         source=reading.source,
         labels=labels,
-        facts=[*reading.facts, *jobs],
+        facts=[*reading.facts, *hints],
         columns=reading.columns,
         unmatched=reading.unmatched,
     )
