@@ -122,8 +122,14 @@ def test_what_nobody_decided_is_refused_by_every_stage(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_project_runs_its_own_code_on_linked_data_and_shares_cache_and_environment(tmp_path, data):
-    project = tmp_path / "mine"
+def test_the_project_runs_its_own_code_on_linked_data_and_shares_cache_and_environment(
+    tmp_path, data, monkeypatch
+):
+    # From a clone, whose cache holds nothing that an earlier run of this test has left.
+    origin, project = tmp_path / "origin", tmp_path / "mine"
+    git(tmp_path, "clone", "-q", str(ROOT), str(origin))
+    (origin / ".venv").symlink_to(ROOT / ".venv")
+    monkeypatch.setattr(new, "ROOT", origin)
     new_project(project, data, None)
     assert git(project, "status", "--short") == "" and len(git(project, "log", "--oneline", "-1").split()) > 1
     assert (project / "data/raw/set.zip").is_symlink() and not (project / "dvc.lock").exists()
@@ -135,4 +141,4 @@ def test_the_project_runs_its_own_code_on_linked_data_and_shares_cache_and_envir
     shared = subprocess.run(
         ["dvc", "cache", "dir"], cwd=project, capture_output=True, text=True, check=True
     ).stdout
-    assert shared.strip() == str(ROOT / ".dvc/cache")
+    assert (project / shared.strip()).resolve() == origin / ".dvc/cache"
