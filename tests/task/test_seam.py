@@ -10,7 +10,6 @@ ROOMS_THAT_KNOW = ("task", "report")
 """The report's sections show each kind in its own way."""
 ALLOWED = {
     "src/unfreeze/labels/params.py": "the type of split.kind lists the values that params.yaml may have",
-    "src/unfreeze/commands/propose.py": "it proposes the value of split.kind",
     "src/unfreeze/views/augment.py": "images, not targets, are uint8 or measured values",
 }
 """Other files that say `multi`, and why."""

@@ -36,8 +36,11 @@ FEW_IMAGES = 120
 UNEVEN = 10
 """How many times as many images the largest class has as the smallest, from which on that is said."""
 TAG_HEADINGS = {"tags", "labels", "genres", "attributes", "findings"}
+ONE = next(kind for kind, task in TASKS.items() if task.labels_from_folders)
+SEVERAL = next(kind for kind, task in TASKS.items() if task.splits_only_near_shares)
+"""The values of `split.kind` for one class an image, and for any number of labels."""
 BASE = {
-    "kind": "single",
+    "kind": ONE,
     "id_column": "auto",
     "label_column": "auto",
     "group": "none",
@@ -197,13 +200,13 @@ def _list_sources(files: Files, look: Look) -> Iterator[dict[str, Any]]:
             try:
                 table = read_label_files(labels, files.tables)
                 columns = choose_columns(table, SplitParams(**(BASE | {"labels": labels})), files.images)
-                kind = "multi" if _has_several(table, columns.labels) else "single"
+                kind = SEVERAL if _has_several(table, columns.labels) else ONE
             except UserError:
-                kind = "single"  # reading it again says what is wrong
+                kind = ONE  # reading it again says what is wrong
             yield {"labels": labels, "kind": kind}
     if find_pattern(files.images):
-        yield {"labels": "names", "kind": "single"}
-    yield {"labels": "folders", "kind": "single"}
+        yield {"labels": "names", "kind": ONE}
+    yield {"labels": "folders", "kind": ONE}
 
 
 def _has_several(table: LabelTable, columns: Sequence[str]) -> bool:
@@ -224,7 +227,7 @@ def _choose_labels(
 ) -> tuple[dict[tuple[str, str], Choice], Question | None]:
     if len(ways) == 1:
         split = ways[0].split
-        kind = "any number of labels an image" if split["kind"] == "multi" else "one class an image"
+        kind = "any number of labels an image" if split["kind"] == SEVERAL else "one class an image"
         return {
             ("split", "labels"): Choice(split["labels"], "the only source that gives labels to the images"),
             ("split", "kind"): Choice(split["kind"], kind),
@@ -259,7 +262,7 @@ def _describe_reading(way: Way, images: Sequence[str]) -> Iterator[str]:
 def _choose_recipe(side: int, images: int, way: Way | Question) -> str:
     if side <= SMALL_SIDE:
         return "cifar"
-    if isinstance(way, Way) and TASKS[way.split["kind"]].splits_only_near_shares:
+    if isinstance(way, Way) and way.split["kind"] == SEVERAL:
         return "multi_label"
     return "tiny" if images <= FEW_IMAGES else "photos"
 
